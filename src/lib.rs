@@ -1,0 +1,12 @@
+//! voxgate: microphone bytes in, clean PCM out, over one socket.
+//!
+//! The folders are the dataflow: `frame → decode → resample → sinks` for audio, `message → session → hub → message` for the rest.
+//! Core modules know no socket, file, clock or runtime; runtime modules know no server; the server knows no command line.
+//! `tests/layering.rs` holds the rule.
+
+// core
+pub mod audio;
+pub mod decode;
+
+// runtime
+pub mod sink;
