@@ -7,6 +7,8 @@
 // core
 pub mod audio;
 pub mod decode;
+pub mod dialect;
+pub mod protocol;
 pub mod websocket;
 
 // runtime
