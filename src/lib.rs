@@ -9,6 +9,7 @@ pub mod audio;
 pub mod decode;
 pub mod dialect;
 pub mod protocol;
+pub mod session;
 pub mod websocket;
 
 // runtime

@@ -14,24 +14,54 @@ use crate::audio::StreamFormat;
 #[allow(missing_docs, reason = "the names are the protocol's own, sections 2 to 5")]
 pub enum Event {
     ConnectionEstablished(Box<ConnectionEstablished>),
-    Authenticated { user_id: Option<String>, roles: Vec<String>, expires_at: Option<String> },
+    Authenticated {
+        user_id: Option<String>,
+        roles: Vec<String>,
+        expires_at: Option<String>,
+    },
     Ping,
-    Pong { payload: Option<String> },
+    Pong {
+        payload: Option<String>,
+    },
     StatusUpdate(ServerState),
-    ResponseChunk { text: String },
-    Response { text: String, processing_ms: u64 },
+    ResponseChunk {
+        text: String,
+    },
+    Response {
+        text: String,
+        processing_ms: u64,
+    },
     ConnectionInfo(Box<ConnectionInfo>),
     AudioStarted(Box<AudioStarted>),
     AudioReceived(AudioReceived),
     AudioDropped(AudioDropped),
     AudioEnded(Box<AudioEnded>),
     AudioLevel(AudioLevel),
-    SpeechStarted { stream_id: String, at_ms: u64 },
-    SpeechEnded { stream_id: String, start_ms: u64, end_ms: u64 },
-    Listening { listener_id: String, streams: Vec<ListenedStream> },
-    ListeningChanged { listener_id: String, added: Vec<ListenedStream>, removed: Vec<u16> },
-    ListeningStopped { listener_id: String },
-    SubscriptionUpdated { active: Vec<Topic>, denied: Vec<String> },
+    SpeechStarted {
+        stream_id: String,
+        at_ms: u64,
+    },
+    SpeechEnded {
+        stream_id: String,
+        start_ms: u64,
+        end_ms: u64,
+    },
+    Listening {
+        listener_id: String,
+        streams: Vec<ListenedStream>,
+    },
+    ListeningChanged {
+        listener_id: String,
+        added: Vec<ListenedStream>,
+        removed: Vec<u16>,
+    },
+    ListeningStopped {
+        listener_id: String,
+    },
+    SubscriptionUpdated {
+        active: Vec<Topic>,
+        denied: Vec<String>,
+    },
     ConnectionStatus {
         state: &'static str,
         connected_ms: u64,

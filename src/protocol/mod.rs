@@ -11,8 +11,8 @@ pub use close::CloseCode;
 pub use command::{AudioData, AudioStart, Command, Envelope, Framing, ListenTarget, OutputRequest, Overflow};
 pub use error::{ErrorCode, ProtocolError, Severity};
 pub use event::{
-    AudioDropped, AudioEnded, ChannelsInfo, AudioLevel, AudioReceived, AudioStarted, ConnectionEstablished, ConnectionInfo,
-    ConnectionLimits, EndReason, Event, HeartbeatInfo, ListenedStream, OutputInfo, QueueInfo, RecordingInfo, ServerInfo,
-    ServerState, SessionInfo, Speaker, StreamInfo,
+    AudioDropped, AudioEnded, AudioLevel, AudioReceived, AudioStarted, ChannelsInfo, ConnectionEstablished,
+    ConnectionInfo, ConnectionLimits, EndReason, Event, HeartbeatInfo, ListenedStream, OutputInfo, QueueInfo,
+    RecordingInfo, ServerInfo, ServerState, SessionInfo, Speaker, StreamInfo,
 };
 pub use names::{EventSet, IdError, NAME_CHARS_MAX, Topic, check_name};

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::types;
 use crate::audio::{Encoding, OutputChannels, StreamFormat};
 use crate::protocol::{
-    AudioData, AudioStart, Command, Envelope, ErrorCode, Framing, ListenTarget, NAME_CHARS_MAX, OutputRequest, Overflow,
-    ProtocolError, check_name,
+    AudioData, AudioStart, Command, Envelope, ErrorCode, Framing, ListenTarget, NAME_CHARS_MAX, OutputRequest,
+    Overflow, ProtocolError, check_name,
 };
 
 /// Characters of a message's own `id`.
@@ -168,7 +168,9 @@ fn listen_start(text: &str) -> Result<Command<'_>, ProtocolError> {
 
 fn format(f: types::Format<'_>) -> Result<StreamFormat, ProtocolError> {
     let encoding = match f.encoding {
-        Some(e) => e.parse::<Encoding>().map_err(|e| ProtocolError::new(ErrorCode::UnsupportedFormat, e.to_string()))?,
+        Some(e) => {
+            e.parse::<Encoding>().map_err(|e| ProtocolError::new(ErrorCode::UnsupportedFormat, e.to_string()))?
+        }
         None => Encoding::Auto,
     };
     StreamFormat::new(encoding, f.sample_rate, f.channels).map_err(|e| {

@@ -21,7 +21,10 @@ fn audio_start_is_read_whole() {
     assert_eq!(a.stream_id.as_deref(), Some("mic"));
     assert_eq!(a.format.unwrap().encoding, Encoding::PcmS16le);
     assert_eq!((a.output.rate_hz, a.output.channels), (Some(8_000), Some(OutputChannels::Source)));
-    assert_eq!((a.ack_interval_ms, a.record, a.framing, a.overflow), (20, false, Framing::Tagged, Overflow::DropOldest));
+    assert_eq!(
+        (a.ack_interval_ms, a.record, a.framing, a.overflow),
+        (20, false, Framing::Tagged, Overflow::DropOldest)
+    );
 }
 
 #[test]
@@ -54,7 +57,10 @@ fn what_is_wrong_is_said() {
     assert_eq!(fails(r#"{"type":"audio_start","format":{"encoding":"pcm_s16le"}}"#).code, ErrorCode::FormatRequired);
     assert_eq!(fails(r#"{"type":"audio_start","format":{"encoding":"wma"}}"#).code, ErrorCode::UnsupportedFormat);
     assert_eq!(fails(r#"{"type":"audio_start","output":{"channels":2}}"#).code, ErrorCode::UnsupportedFormat);
-    assert_eq!(fails(&format!(r#"{{"type":"ping","payload":"{}"}}"#, "x".repeat(126))).code, ErrorCode::MessageTooLarge);
+    assert_eq!(
+        fails(&format!(r#"{{"type":"ping","payload":"{}"}}"#, "x".repeat(126))).code,
+        ErrorCode::MessageTooLarge
+    );
     assert_eq!(fails(&format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(65))).code, ErrorCode::MessageTooLarge);
     let deep = format!(r#"{{"type":"ping","x":{}{}}}"#, "[".repeat(20), "]".repeat(20));
     assert_eq!(fails(&deep).code, ErrorCode::InvalidJson);
@@ -80,7 +86,8 @@ fn the_envelope_is_around_every_event() {
         dropped_ms: 0,
         processing_us: 412,
     };
-    let envelope = Envelope { unix_ms: 1_767_323_045_678, reply_to: Some("a\"b"), seq: Some(18_446_744_073_709_551_615) };
+    let envelope =
+        Envelope { unix_ms: 1_767_323_045_678, reply_to: Some("a\"b"), seq: Some(18_446_744_073_709_551_615) };
     let mut by_hand = Vec::new();
     encode(&Event::AudioReceived(ack.clone()), envelope, &mut by_hand);
     let got: serde_json::Value = serde_json::from_slice(&by_hand).unwrap();
