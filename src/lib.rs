@@ -9,4 +9,5 @@ pub mod audio;
 pub mod decode;
 
 // runtime
+pub mod config;
 pub mod sink;
