@@ -7,6 +7,7 @@
 // core
 pub mod audio;
 pub mod decode;
+pub mod websocket;
 
 // runtime
 pub mod config;
