@@ -5,8 +5,10 @@
 //! `tests/layering.rs` holds the rule.
 
 // core
+pub mod analysis;
 pub mod audio;
 pub mod decode;
+pub mod resample;
 pub mod websocket;
 
 // runtime
