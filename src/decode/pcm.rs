@@ -258,8 +258,8 @@ mod tests {
                 _ => reference.iter().map(|&s| f32::from(s) / 32_768.0).collect(),
             };
             assert!(decoded.samples == exact, "{name}");
-            // ffmpeg resampled each on its own: the same up to the rounding of 16 bits.
-            assert!(decoded.s16().iter().zip(&reference).all(|(a, b)| a.abs_diff(*b) <= 1), "{name}");
+            // ffmpeg resampled each on its own: the same up to the rounding and clipping of 16 bits.
+            assert!(decoded.s16().iter().zip(&reference).all(|(a, b)| a.abs_diff(*b) <= 2), "{name}");
         }
     }
 
