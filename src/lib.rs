@@ -5,12 +5,15 @@
 //! `tests/layering.rs` holds the rule.
 
 // core
+pub mod analysis;
 pub mod audio;
 pub mod decode;
 pub mod dialect;
 pub mod protocol;
+pub mod resample;
 pub mod session;
 pub mod websocket;
 
 // runtime
+pub mod config;
 pub mod sink;

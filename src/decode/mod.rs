@@ -5,6 +5,10 @@
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
 pub(crate) mod codec;
+mod g711;
+mod pcm;
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// What a decoder is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -177,8 +181,8 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::PcmS32le
         | Encoding::PcmF32le
         | Encoding::Mulaw
-        | Encoding::Alaw
-        | Encoding::Opus
+        | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
+        Encoding::Opus
         | Encoding::Wav
         | Encoding::Flac
         | Encoding::Mp3

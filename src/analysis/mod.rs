@@ -1,0 +1,1 @@
+//! What is told of the sound itself: levels and speech. Knows no stream and no message.
