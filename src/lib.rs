@@ -15,5 +15,8 @@ pub mod session;
 pub mod websocket;
 
 // runtime
+pub mod clock;
 pub mod config;
+pub mod hub;
+pub mod pipeline;
 pub mod sink;

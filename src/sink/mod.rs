@@ -53,6 +53,18 @@ pub enum SinkEvent {
         /// Whether a sample reached full scale.
         clipped: bool,
     },
+    /// Audio was dropped before any sink saw it; silence takes its place.
+    Dropped {
+        /// Where the hole begins, on the stream's timeline.
+        from_ms: u64,
+        /// How long it is.
+        dropped_ms: u64,
+    },
+    /// All speech of the stream, told at its end.
+    SpeechTotal {
+        /// Its sum.
+        speech_ms: u64,
+    },
     /// The sink failed and takes nothing any more; the stream goes on without it.
     Failed {
         /// The sink's name.
