@@ -197,13 +197,13 @@ impl Core {
         self.degraded.store(true, Ordering::Relaxed);
     }
 
-    /// Whether so many more bytes fit, after making room if need be.
-    fn has_quota_for(&self, bytes: u64) -> bool {
-        let Some(quota) = self.config.quota_bytes else { return true };
-        if self.index().bytes() + bytes > quota {
+    /// Bytes the quota leaves, after making room for so many if need be.
+    fn quota_room(&self, bytes: u64) -> u64 {
+        let Some(quota) = self.config.quota_bytes else { return u64::MAX >> 1 };
+        if self.index().bytes().saturating_add(bytes) > quota {
             self.make_room(bytes);
         }
-        self.index().bytes() + bytes <= quota
+        quota.saturating_sub(self.index().bytes())
     }
 
     fn sweep(&self) {

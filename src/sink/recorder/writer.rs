@@ -96,29 +96,43 @@ impl OpenFile {
         Ok(self.file.insert(file))
     }
 
+    /// Writes the buffers taken, as far as limits allow: the rest of them is the fault.
     fn write(&mut self, core: &Core) -> Result<(), Fault> {
+        let spec = self.meta.spec();
         let len: u64 = self.taken.iter().map(|b| b.len as u64).sum();
-        let total = wav::head_bytes(self.meta.spec()) + self.data_bytes + len;
-        if core.config.max_file_bytes.is_some_and(|max| total > max) {
-            return Err(Fault::FileLimit);
+        let size = wav::head_bytes(spec) + self.data_bytes;
+        let (mut allowed, mut fault) = (len, None);
+        if let Some(max) = core.config.max_file_bytes
+            && size + len > max
+        {
+            (allowed, fault) = (max.saturating_sub(size), Some(Fault::FileLimit));
         }
-        if !core.has_quota_for(len) {
-            return Err(Fault::Quota);
+        let room = core.quota_room(size + allowed - self.meta.bytes) + self.meta.bytes;
+        if size + allowed > room {
+            (allowed, fault) = (room.saturating_sub(size), Some(Fault::Quota));
+        }
+        if fault.is_some() {
+            let frame = wav::frame_bytes(spec);
+            allowed = ((self.data_bytes + allowed) / frame * frame).saturating_sub(self.data_bytes);
         }
         let taken = std::mem::take(&mut self.taken);
-        let file = self.open(core);
-        let mut written = 0;
-        let result = file.and_then(|file| {
-            for buffer in &taken {
-                file.write_all(&buffer.bytes[..buffer.len])?;
-                written += buffer.len as u64;
-            }
-            Ok(())
-        });
-        self.data_bytes += written;
+        let result = self.write_up_to(core, &taken, allowed);
         self.taken = taken;
         result?;
         self.note_size(core);
+        fault.map_or(Ok(()), Err)
+    }
+
+    fn write_up_to(&mut self, core: &Core, buffers: &[Buffer], mut allowed: u64) -> io::Result<()> {
+        for buffer in buffers {
+            let n = buffer.len.min(usize::try_from(allowed).unwrap_or(usize::MAX));
+            if n == 0 {
+                break;
+            }
+            self.open(core)?.write_all(&buffer.bytes[..n])?;
+            self.data_bytes += n as u64;
+            allowed -= n as u64;
+        }
         Ok(())
     }
 
