@@ -1,6 +1,10 @@
 //! Where clean PCM goes: one file a sink. A sink takes blocks in its stream's own task and never waits; what must wait
 //! (a disk, a network) sits behind the sink's own bounded queue. A sink knows no socket and no message.
 
+pub mod levels;
+pub mod recorder;
+pub mod voice;
+
 use crate::audio::PcmSpec;
 
 /// A run of output samples, in stream order.
