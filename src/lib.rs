@@ -20,3 +20,10 @@ pub mod config;
 pub mod hub;
 pub mod pipeline;
 pub mod sink;
+pub mod upstream;
+
+// server
+pub mod server;
+
+// command line and composition
+pub mod app;
