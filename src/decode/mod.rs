@@ -4,11 +4,14 @@
 
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
+mod chunks;
 pub(crate) mod codec;
 mod g711;
+pub(crate) mod header;
 mod pcm;
 #[cfg(test)]
 pub(crate) mod testing;
+mod wav;
 
 /// What a decoder is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +177,6 @@ impl DecodeError {
 /// [`DecodeError::Format`] or [`DecodeError::Unsupported`] where the declaration alone shows that it cannot work.
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
-        // Each arm: `Ok(Box::new(wav::Wav::new(params)))`
         Encoding::PcmS16le
         | Encoding::PcmS16be
         | Encoding::PcmS24le
@@ -182,8 +184,8 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::PcmF32le
         | Encoding::Mulaw
         | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
+        Encoding::Wav => Ok(Box::new(wav::Wav::new(params))),
         Encoding::Opus
-        | Encoding::Wav
         | Encoding::Flac
         | Encoding::Mp3
         | Encoding::Aac
