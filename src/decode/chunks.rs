@@ -351,9 +351,13 @@ impl Walker {
     fn behind(&self, odd: bool) -> Behind {
         let mut unclear = false;
         for pad in 0..=usize::from(odd) {
-            let Some(bytes) = self.held[..self.len].get(pad..) else { continue };
-            if bytes.is_empty() || (pad == 1 && self.held[0] != 0) {
-                unclear |= bytes.is_empty();
+            // A pad byte is zero.
+            if pad == 1 && self.held[0] != 0 {
+                continue;
+            }
+            let bytes = &self.held[pad..self.len];
+            if bytes.is_empty() {
+                unclear = true;
                 continue;
             }
             match self.behind_pad(bytes, pad) {
