@@ -6,6 +6,7 @@ use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
 mod chunks;
 pub(crate) mod codec;
+mod flac;
 mod g711;
 pub(crate) mod header;
 mod pcm;
@@ -184,9 +185,9 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::PcmF32le
         | Encoding::Mulaw
         | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
+        Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
         Encoding::Wav => Ok(Box::new(wav::Wav::new(params))),
         Encoding::Opus
-        | Encoding::Flac
         | Encoding::Mp3
         | Encoding::Aac
         | Encoding::Ogg
