@@ -10,6 +10,7 @@ mod flac;
 mod g711;
 pub(crate) mod header;
 mod pcm;
+mod sniff;
 #[cfg(test)]
 pub(crate) mod testing;
 mod wav;
@@ -186,6 +187,7 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::Mulaw
         | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
         Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
+        Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
         Encoding::Wav => Ok(Box::new(wav::Wav::new(params))),
         Encoding::Opus
         | Encoding::Mp3
@@ -194,7 +196,6 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::Webm
         | Encoding::Mp4
         | Encoding::Aiff
-        | Encoding::Caf
-        | Encoding::Auto => Err(DecodeError::Unrecognised),
+        | Encoding::Caf => Err(DecodeError::Unrecognised),
     }
 }
