@@ -4,6 +4,7 @@
 
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
+mod aiff;
 mod chunks;
 pub(crate) mod codec;
 mod flac;
@@ -187,6 +188,7 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::Mulaw
         | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
         Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
+        Encoding::Aiff => Ok(Box::new(aiff::Aiff::new(params))),
         Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
         Encoding::Wav => Ok(Box::new(wav::Wav::new(params))),
         Encoding::Opus
@@ -195,7 +197,6 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::Ogg
         | Encoding::Webm
         | Encoding::Mp4
-        | Encoding::Aiff
         | Encoding::Caf => Err(DecodeError::Unrecognised),
     }
 }
