@@ -22,6 +22,7 @@ static FORM: Family = Family {
     // Offset and block size.
     data_prefix: 8,
     wanted: |id| if id == b"COMM" { 22 } else { 0 },
+    streamed: None,
     trailing: &[
         *b"COMT", *b"NAME", *b"AUTH", *b"(c) ", *b"ANNO", *b"MARK", *b"INST", *b"MIDI", *b"AESD", *b"APPL", *b"ID3 ",
         *b"CHAN", *b"COMM", *b"FLLR", *b"PEAK", *b"SAXL",
@@ -87,6 +88,8 @@ impl Decoder for Aiff {
                         break;
                     }
                 }
+                // No chunk is streamed.
+                Event::Part(_) => {}
                 Event::DataEnd => {
                     if let Some(reader) = &mut self.reader {
                         reader.drop_tail(&mut out.warnings);

@@ -36,6 +36,8 @@ pub(super) struct Family {
     pub(super) data_prefix: usize,
     /// Bytes of a chunk's body that are wanted, at most [`BODY_BYTES_MAX`].
     pub(super) wanted: fn(&[u8; 4]) -> usize,
+    /// A chunk of any length whose body is handed out as it comes, before the samples or behind them.
+    pub(super) streamed: Option<[u8; 4]>,
     /// Chunks that can stand behind the samples.
     pub(super) trailing: &'static [[u8; 4]],
 }
@@ -49,6 +51,8 @@ pub(super) enum Event<'a> {
     File,
     /// A chunk that was asked for, with as much of its body as was wanted.
     Chunk { id: [u8; 4], body: &'a [u8] },
+    /// More of the streamed chunk's body; taken.
+    Part(&'a [u8]),
     /// The data chunk begins: `size` bytes, its prefix not counted. [`Walker::set_data_size`] may correct it.
     DataStart { size: u64, prefix: &'a [u8] },
     /// Samples at the front of the input: tell by [`Walker::took`] how many bytes were taken.
@@ -74,6 +78,10 @@ enum State {
     Skip {
         left: u64,
     },
+    Stream {
+        left: u64,
+        skip: u64,
+    },
     Data {
         left: u64,
         odd: bool,
@@ -91,8 +99,8 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Behind {
     Unclear,
-    File { pad: usize },
-    Chunk { pad: usize, size: u64 },
+    File,
+    Chunk { id: [u8; 4], size: u64 },
     Audio,
 }
 
@@ -126,11 +134,6 @@ impl Walker {
     /// Bytes held of an unfinished header or chunk.
     pub(super) fn held(&self) -> usize {
         if self.spent { 0 } else { self.len }
-    }
-
-    /// Whether the first byte of samples is still to come.
-    pub(super) fn before_data(&self) -> bool {
-        !self.trailer && !matches!(self.state, State::Data { .. } | State::AfterData { .. } | State::DataOver { .. })
     }
 
     /// Corrects the length the data chunk was announced with.
@@ -210,6 +213,15 @@ impl Walker {
                         return Ok((at, Event::Starved));
                     }
                 }
+                State::Stream { left: 0, skip } => self.state = State::Skip { left: skip },
+                State::Stream { left, skip } => {
+                    let n = left.min((input.len() - at) as u64) as usize;
+                    if n == 0 {
+                        return Ok((at, Event::Starved));
+                    }
+                    self.state = State::Stream { left: left - n as u64, skip };
+                    return Ok((at + n, Event::Part(&input[at..at + n])));
+                }
                 State::Data { left: 0, odd } => self.state = State::AfterData { odd },
                 State::Data { left, .. } => {
                     let n = left.min((input.len() - at) as u64) as usize;
@@ -228,7 +240,7 @@ impl Walker {
                             self.spent = true;
                             return Ok((at, Event::Held(&self.held[..self.len])));
                         }
-                        behind @ (Behind::File { .. } | Behind::Chunk { .. }) => {
+                        behind @ (Behind::File | Behind::Chunk { .. }) => {
                             self.state = State::DataOver { behind };
                             return Ok((at, Event::DataEnd));
                         }
@@ -237,13 +249,13 @@ impl Walker {
                 State::DataOver { behind } => {
                     self.len = 0;
                     match behind {
-                        Behind::File { .. } => {
+                        Behind::File => {
                             self.begin_file();
                             return Ok((at, Event::File));
                         }
-                        Behind::Chunk { size, .. } => {
+                        Behind::Chunk { id, size } => {
                             self.trailer = true;
-                            self.state = State::Skip { left: size + u64::from(self.family.padded && size % 2 == 1) };
+                            self.state = self.body(id, size);
                         }
                         Behind::Unclear | Behind::Audio => self.state = State::ChunkHeader,
                     }
@@ -266,6 +278,7 @@ impl Walker {
             | State::DataPrefix { .. }
             | State::ChunkHeader
             | State::Skip { .. }
+            | State::Stream { .. }
                 if !self.trailer =>
             {
                 return Err(self.malformed("it ends before its samples begin"));
@@ -277,6 +290,7 @@ impl Walker {
             | State::DataPrefix { .. }
             | State::ChunkHeader
             | State::Skip { .. }
+            | State::Stream { .. }
             | State::Data { .. }
             | State::AfterData { .. }
             | State::DataOver { .. } => {
@@ -313,7 +327,7 @@ impl Walker {
         let size = (self.family.size)(header);
         self.len = 0;
         if self.trailer {
-            self.state = State::Skip { left: self.padded_size(size) };
+            self.state = self.body(id, size);
             return Ok(());
         }
         if id == self.family.data {
@@ -336,11 +350,21 @@ impl Walker {
         }
         let wanted = (self.family.wanted)(&id).min(BODY_BYTES_MAX).min(size as usize);
         self.state = if (self.family.wanted)(&id) == 0 {
-            State::Skip { left: padded }
+            self.body(id, size)
         } else {
             State::Body { id, wanted, skip: padded - wanted as u64 }
         };
         Ok(())
+    }
+
+    /// How the body of a chunk that is not wanted whole is gone through.
+    fn body(&self, id: [u8; 4], size: u64) -> State {
+        let skip = self.padded_size(size) - size;
+        if self.family.streamed == Some(id) {
+            State::Stream { left: size, skip }
+        } else {
+            State::Skip { left: size.saturating_add(skip) }
+        }
     }
 
     fn padded_size(&self, size: u64) -> u64 {
@@ -360,19 +384,19 @@ impl Walker {
                 unclear = true;
                 continue;
             }
-            match self.behind_pad(bytes, pad) {
+            match self.behind_bytes(bytes) {
                 Behind::Audio => {}
                 Behind::Unclear => unclear = true,
-                clear @ (Behind::File { .. } | Behind::Chunk { .. }) => return clear,
+                clear @ (Behind::File | Behind::Chunk { .. }) => return clear,
             }
         }
         if unclear { Behind::Unclear } else { Behind::Audio }
     }
 
-    fn behind_pad(&self, bytes: &[u8], pad: usize) -> Behind {
+    fn behind_bytes(&self, bytes: &[u8]) -> Behind {
         let family = self.family;
         if bytes.len() >= family.file_header && (family.is_file)(&bytes[..family.file_header]) {
-            return Behind::File { pad };
+            return Behind::File;
         }
         if bytes.len() < family.file_header && family.starts.iter().any(|s| prefix_of(bytes, s)) {
             return Behind::Unclear;
@@ -384,7 +408,8 @@ impl Walker {
             return Behind::Unclear;
         }
         let size = (family.size)(&bytes[..family.chunk_header]);
-        if size <= TRAILER_BYTES_MAX { Behind::Chunk { pad, size } } else { Behind::Audio }
+        let id = [bytes[0], bytes[1], bytes[2], bytes[3]];
+        if size <= TRAILER_BYTES_MAX { Behind::Chunk { id, size } } else { Behind::Audio }
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
 mod aiff;
+mod caf;
 mod chunks;
 pub(crate) mod codec;
 mod flac;
@@ -190,13 +191,10 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
         Encoding::Aiff => Ok(Box::new(aiff::Aiff::new(params))),
         Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
+        Encoding::Caf => Ok(Box::new(caf::Caf::new(params))),
         Encoding::Wav => Ok(Box::new(wav::Wav::new(params))),
-        Encoding::Opus
-        | Encoding::Mp3
-        | Encoding::Aac
-        | Encoding::Ogg
-        | Encoding::Webm
-        | Encoding::Mp4
-        | Encoding::Caf => Err(DecodeError::Unrecognised),
+        Encoding::Opus | Encoding::Mp3 | Encoding::Aac | Encoding::Ogg | Encoding::Webm | Encoding::Mp4 => {
+            Err(DecodeError::Unrecognised)
+        }
     }
 }

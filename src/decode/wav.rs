@@ -26,6 +26,7 @@ static RIFF: Family = Family {
         b"ds64" => 24,
         _ => 0,
     },
+    streamed: None,
     trailing: &[
         *b"LIST", *b"id3 ", *b"ID3 ", *b"cue ", *b"fact", *b"smpl", *b"inst", *b"bext", *b"iXML", *b"axml", *b"_PMX",
         *b"PEAK", *b"plst", *b"JUNK", *b"junk", *b"PAD ", *b"FLLR", *b"acid", *b"strc", *b"DISP", *b"afsp", *b"umid",
@@ -113,6 +114,8 @@ impl Decoder for Wav {
                         break;
                     }
                 }
+                // No chunk is streamed.
+                Event::Part(_) => {}
                 Event::DataEnd => {
                     if let Some(reader) = &mut self.reader {
                         reader.drop_tail(&mut out.warnings);
