@@ -36,12 +36,14 @@ pub(super) struct Sniffer {
     /// Bytes of a tag still to be passed over.
     tag_left: u64,
     tagged: bool,
+    /// Up to here no row of frames begins.
+    ruled_out: usize,
     inner: Option<Box<dyn Decoder>>,
 }
 
 impl Sniffer {
     pub(super) fn new(params: &DecodeParams) -> Self {
-        Self { params: *params, held: Vec::new(), fed: 0, tag_left: 0, tagged: false, inner: None }
+        Self { params: *params, held: Vec::new(), fed: 0, tag_left: 0, tagged: false, ruled_out: 0, inner: None }
     }
 
     /// Takes bytes until the format is known; opens its decoder then. Returns how many bytes it took.
@@ -54,7 +56,7 @@ impl Sniffer {
             let n = (SNIFF_BYTES_MAX - self.held.len()).min(input.len() - consumed);
             self.held.extend_from_slice(&input[consumed..consumed + n]);
             consumed += n;
-            match tell(&self.held, self.tagged) {
+            match tell(&self.held, self.tagged, &mut self.ruled_out) {
                 Verdict::Known(encoding) => {
                     self.open(encoding)?;
                     return Ok(consumed);
@@ -166,8 +168,9 @@ fn by_mark(bytes: &[u8]) -> Verdict {
     if unclear { Verdict::Unclear } else { Verdict::Unknown }
 }
 
-/// Tells the format. `tagged`: an ID3v2 tag stood before, which only MPEG audio, AAC and FLAC have.
-fn tell(bytes: &[u8], tagged: bool) -> Verdict {
+/// Tells the format. `tagged`: an ID3v2 tag stood before, which only MPEG audio, AAC and FLAC have. `ruled_out` is kept from call to call while
+/// `bytes` grows, so that no place is looked at twice.
+fn tell(bytes: &[u8], tagged: bool, ruled_out: &mut usize) -> Verdict {
     if begins(bytes, 0, b"ID3") {
         return match bytes.get(..ID3_HEADER_BYTES) {
             Some(h) if h[3] < 0xff && h[4] < 0xff && h[6..].iter().all(|b| b & 0x80 == 0) => {
@@ -191,7 +194,7 @@ fn tell(bytes: &[u8], tagged: bool) -> Verdict {
     // At the very beginning a third frame in its place is proof (speech as 16-bit samples has two by accident); after a tag the first is;
     // elsewhere it takes a fourth.
     let mut open = bytes.len() < JOIN_BYTES_MAX;
-    for at in 0..bytes.len().min(JOIN_BYTES_MAX) {
+    for at in *ruled_out..bytes.len().min(JOIN_BYTES_MAX) {
         let frames = match (at, tagged) {
             (0, true) => 1,
             (0, false) => 3,
@@ -206,6 +209,7 @@ fn tell(bytes: &[u8], tagged: bool) -> Verdict {
                     return Verdict::Unclear;
                 }
             }
+            Chain::Broken if at == *ruled_out => *ruled_out += 1,
             Chain::Broken => {}
         }
     }
@@ -214,7 +218,7 @@ fn tell(bytes: &[u8], tagged: bool) -> Verdict {
 
 /// Tells what ended before it was clear: a single frame that fills it.
 fn tell_whole(bytes: &[u8], tagged: bool) -> Option<Encoding> {
-    match tell(bytes, tagged) {
+    match tell(bytes, tagged, &mut 0) {
         Verdict::Known(encoding) => Some(encoding),
         Verdict::Tag(_) | Verdict::Unknown => None,
         Verdict::Unclear => mpeg::sole_frame(bytes),

@@ -59,3 +59,6 @@ pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dy
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,7 @@ const FIXTURES: [(&str, Encoding); 38] = [
 /// The verdict of a sniffer that gets these bytes, and how many it took to reach it.
 fn sniff(bytes: &[u8], cut: usize) -> (Option<Encoding>, usize) {
     let mut held: Vec<u8> = Vec::new();
-    let mut tagged = false;
+    let (mut tagged, mut ruled_out) = (false, 0);
     let mut tag_left = 0;
     let mut taken = 0;
     for chunk in bytes.chunks(cut) {
@@ -56,7 +56,7 @@ fn sniff(bytes: &[u8], cut: usize) -> (Option<Encoding>, usize) {
             let skip = held.len().min(tag_left);
             held.drain(..skip);
             tag_left -= skip;
-            match tell(&held, tagged) {
+            match tell(&held, tagged, &mut ruled_out) {
                 Verdict::Known(encoding) => return (Some(encoding), taken),
                 Verdict::Tag(bytes) => (tagged, tag_left) = (true, bytes as usize),
                 Verdict::Unknown => return (None, taken),
