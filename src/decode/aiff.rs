@@ -1,8 +1,9 @@
 //! AIFF and AIFF-C with PCM, float and G.711 samples, decoded as they arrive.
 
-use super::chunks::{Event, Family, UNTIL_END, Walker};
-use super::pcm::{SampleKind, SampleReader};
-use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step, header};
+use super::chunks::{Family, UNTIL_END};
+use super::pcm::SampleKind;
+use super::pcm_file::{Layout, PcmFile, Samples};
+use super::{DecodeError, DecodeParams, header};
 use crate::audio::PcmSpec;
 
 const CONTAINER: &str = "aiff";
@@ -29,88 +30,43 @@ static FORM: Family = Family {
     ],
 };
 
-/// The decoder.
+/// What the chunks of a file told so far.
 #[derive(Debug)]
 pub(super) struct Aiff {
     params: DecodeParams,
-    walker: Walker,
     format: Option<(PcmSpec, SampleKind)>,
-    reader: Option<SampleReader>,
-    /// Bytes before the first sample, for block-aligned files.
-    skip: u64,
 }
 
 impl Aiff {
-    pub(super) fn new(params: &DecodeParams) -> Self {
-        Self { params: *params, walker: Walker::new(&FORM), format: None, reader: None, skip: 0 }
+    /// The decoder.
+    pub(super) fn open(params: &DecodeParams) -> PcmFile<Self> {
+        PcmFile::new(Self { params: *params, format: None })
     }
 }
 
-impl Decoder for Aiff {
-    fn decode(&mut self, input: &[u8], out: &mut DecodeOut) -> Result<Step, DecodeError> {
-        let mut consumed = 0;
-        loop {
-            let (n, event) = self.walker.next(&input[consumed..])?;
-            consumed += n;
-            match event {
-                Event::Starved => break,
-                Event::File => self.format = None,
-                Event::Chunk { body, .. } => {
-                    let (rate_hz, channels, kind) = sample_format(body)?;
-                    self.format = Some((header::check(&self.params, CONTAINER, rate_hz, channels)?, kind));
-                }
-                Event::DataStart { prefix, size } => {
-                    let Some((spec, kind)) = self.format else {
-                        return Err(malformed("the samples come before their format"));
-                    };
-                    self.skip = u64::from(u32::from_be_bytes([prefix[0], prefix[1], prefix[2], prefix[3]]));
-                    if self.skip > size {
-                        return Err(malformed("its samples begin behind their end"));
-                    }
-                    self.reader = Some(SampleReader::new(kind, spec.channels));
-                }
-                Event::Data(bytes) if self.skip > 0 => {
-                    let skipped = self.skip.min(bytes.len() as u64);
-                    self.skip -= skipped;
-                    self.walker.took(skipped as usize);
-                    consumed += skipped as usize;
-                }
-                Event::Data(bytes) | Event::Held(bytes) => {
-                    let (Some((spec, _)), Some(reader)) = (self.format, &mut self.reader) else {
-                        return Err(malformed("the samples come before their format"));
-                    };
-                    out.pcm.spec = spec;
-                    let held = matches!(event, Event::Held(_));
-                    let taken = reader.push(bytes, &mut out.pcm.samples);
-                    if !held {
-                        self.walker.took(taken);
-                        consumed += taken;
-                        break;
-                    }
-                }
-                // No chunk is streamed.
-                Event::Part(_) => {}
-                Event::DataEnd => {
-                    if let Some(reader) = &mut self.reader {
-                        reader.drop_tail(&mut out.warnings);
-                    }
-                    break;
-                }
-            }
-        }
-        Ok(Step { consumed, more: false })
+impl Layout for Aiff {
+    fn family(&self) -> &'static Family {
+        &FORM
     }
 
-    fn finish(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
-        if let Some(reader) = &mut self.reader {
-            reader.drop_tail(&mut out.warnings);
-        }
-        self.walker.finish(&mut out.warnings)?;
-        Ok(false)
+    fn begin(&mut self) {
+        self.format = None;
     }
 
-    fn pending_bytes(&self) -> usize {
-        self.walker.held() + self.reader.as_ref().map_or(0, SampleReader::carried)
+    fn chunk(&mut self, _id: [u8; 4], body: &[u8]) -> Result<(), DecodeError> {
+        let (rate_hz, channels, kind) = sample_format(body)?;
+        self.format = Some((header::check(&self.params, CONTAINER, rate_hz, channels)?, kind));
+        Ok(())
+    }
+
+    fn data(&mut self, size: u64, prefix: &[u8]) -> Result<Samples, DecodeError> {
+        let (spec, kind) = self.format.ok_or(malformed("the samples come before their format"))?;
+        // Block-aligned files have their first sample further on.
+        let skip = prefix.first_chunk().map_or(0, |offset| u64::from(u32::from_be_bytes(*offset)));
+        if skip > size {
+            return Err(malformed("its samples begin behind their end"));
+        }
+        Ok(Samples { spec, kind, size: None, skip })
     }
 }
 

@@ -157,14 +157,16 @@ impl Decoder for Caf {
     }
 
     fn finish(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
-        match &mut self.body {
-            Some(Body::Pcm { reader }) => reader.drop_tail(&mut out.warnings),
-            Some(Body::Alac(packets)) => {
-                if packets.finish(out)? {
-                    return Ok(true);
-                }
+        let more = match &mut self.body {
+            Some(Body::Pcm { reader }) => {
+                reader.drop_tail(&mut out.warnings);
+                false
             }
-            None => {}
+            Some(Body::Alac(packets)) => packets.finish(out)?,
+            None => false,
+        };
+        if more {
+            return Ok(true);
         }
         self.walker.finish(&mut out.warnings)?;
         Ok(false)

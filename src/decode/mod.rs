@@ -12,6 +12,7 @@ mod flac;
 mod g711;
 pub(crate) mod header;
 mod pcm;
+mod pcm_file;
 mod sniff;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -189,10 +190,10 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::Mulaw
         | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
         Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
-        Encoding::Aiff => Ok(Box::new(aiff::Aiff::new(params))),
+        Encoding::Aiff => Ok(Box::new(aiff::Aiff::open(params))),
         Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
         Encoding::Caf => Ok(Box::new(caf::Caf::new(params))),
-        Encoding::Wav => Ok(Box::new(wav::Wav::new(params))),
+        Encoding::Wav => Ok(Box::new(wav::Wav::open(params))),
         Encoding::Opus | Encoding::Mp3 | Encoding::Aac | Encoding::Ogg | Encoding::Webm | Encoding::Mp4 => {
             Err(DecodeError::Unrecognised)
         }

@@ -1,8 +1,9 @@
 //! RIFF/WAVE, RF64 (EBU Tech 3306) and BW64 (ITU-R BS.2088) with PCM, float and G.711 samples, decoded as they arrive.
 
-use super::chunks::{Event, Family, UNTIL_END, Walker};
-use super::pcm::{SampleKind, SampleReader};
-use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step, header};
+use super::chunks::{Family, UNTIL_END};
+use super::pcm::SampleKind;
+use super::pcm_file::{Layout, PcmFile, Samples};
+use super::{DecodeError, DecodeParams, header};
 use crate::audio::PcmSpec;
 
 const CONTAINER: &str = "wav";
@@ -35,108 +36,48 @@ static RIFF: Family = Family {
     ],
 };
 
-/// The decoder.
+/// What the chunks of a file told so far.
 #[derive(Debug)]
 pub(super) struct Wav {
     params: DecodeParams,
-    walker: Walker,
     /// From `ds64`, where `data` itself has no room for it.
     data_size: Option<u64>,
     format: Option<(PcmSpec, SampleKind)>,
-    reader: Option<SampleReader>,
 }
 
 impl Wav {
-    pub(super) fn new(params: &DecodeParams) -> Self {
-        Self { params: *params, walker: Walker::new(&RIFF), data_size: None, format: None, reader: None }
-    }
-
-    fn chunk(params: &DecodeParams, id: [u8; 4], body: &[u8]) -> Result<Told, DecodeError> {
-        match &id {
-            b"fmt " => {
-                let (rate_hz, channels, kind) = sample_format(body)?;
-                let spec = header::check(params, CONTAINER, rate_hz, channels)?;
-                Ok(Told::Format(spec, kind))
-            }
-            b"ds64" if body.len() >= 16 => {
-                let size = body[8..16].iter().rev().fold(0, |size, &b| (size << 8) | u64::from(b));
-                Ok(Told::DataSize(size))
-            }
-            _ => Ok(Told::Nothing),
-        }
+    /// The decoder.
+    pub(super) fn open(params: &DecodeParams) -> PcmFile<Self> {
+        PcmFile::new(Self { params: *params, data_size: None, format: None })
     }
 }
 
-enum Told {
-    Format(PcmSpec, SampleKind),
-    DataSize(u64),
-    Nothing,
-}
-
-impl Decoder for Wav {
-    fn decode(&mut self, input: &[u8], out: &mut DecodeOut) -> Result<Step, DecodeError> {
-        let mut consumed = 0;
-        loop {
-            let (n, event) = self.walker.next(&input[consumed..])?;
-            consumed += n;
-            match event {
-                Event::Starved => break,
-                Event::File => {
-                    self.format = None;
-                    self.data_size = None;
-                }
-                Event::Chunk { id, body } => match Self::chunk(&self.params, id, body)? {
-                    Told::Format(spec, kind) => self.format = Some((spec, kind)),
-                    Told::DataSize(size) => self.data_size = Some(size),
-                    Told::Nothing => {}
-                },
-                Event::DataStart { size, .. } => {
-                    let Some((spec, kind)) = self.format else {
-                        return Err(malformed("the samples come before their format"));
-                    };
-                    self.reader = Some(SampleReader::new(kind, spec.channels));
-                    if let Some(told) = self.data_size
-                        && size == UNTIL_END
-                    {
-                        self.walker.set_data_size(if told == 0 { UNTIL_END } else { told });
-                    }
-                }
-                Event::Data(bytes) | Event::Held(bytes) => {
-                    let (Some((spec, _)), Some(reader)) = (self.format, &mut self.reader) else {
-                        return Err(malformed("the samples come before their format"));
-                    };
-                    out.pcm.spec = spec;
-                    let held = matches!(event, Event::Held(_));
-                    let taken = reader.push(bytes, &mut out.pcm.samples);
-                    if !held {
-                        self.walker.took(taken);
-                        consumed += taken;
-                        break;
-                    }
-                }
-                // No chunk is streamed.
-                Event::Part(_) => {}
-                Event::DataEnd => {
-                    if let Some(reader) = &mut self.reader {
-                        reader.drop_tail(&mut out.warnings);
-                    }
-                    break;
-                }
-            }
-        }
-        Ok(Step { consumed, more: false })
+impl Layout for Wav {
+    fn family(&self) -> &'static Family {
+        &RIFF
     }
 
-    fn finish(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
-        if let Some(reader) = &mut self.reader {
-            reader.drop_tail(&mut out.warnings);
-        }
-        self.walker.finish(&mut out.warnings)?;
-        Ok(false)
+    fn begin(&mut self) {
+        (self.format, self.data_size) = (None, None);
     }
 
-    fn pending_bytes(&self) -> usize {
-        self.walker.held() + self.reader.as_ref().map_or(0, SampleReader::carried)
+    fn chunk(&mut self, id: [u8; 4], body: &[u8]) -> Result<(), DecodeError> {
+        if &id == b"fmt " {
+            let (rate_hz, channels, kind) = sample_format(body)?;
+            self.format = Some((header::check(&self.params, CONTAINER, rate_hz, channels)?, kind));
+        } else if &id == b"ds64" && body.len() >= 16 {
+            // The size of `data` stands behind that of the file.
+            self.data_size = Some(body[8..16].iter().rev().fold(0, |size, &b| size << 8 | u64::from(b)));
+        }
+        Ok(())
+    }
+
+    fn data(&mut self, size: u64, _prefix: &[u8]) -> Result<Samples, DecodeError> {
+        let (spec, kind) = self.format.ok_or(malformed("the samples come before their format"))?;
+        let told = self.data_size.filter(|_| size == UNTIL_END);
+        // 0 is what a recorder that was killed leaves there.
+        let size = told.map(|size| if size == 0 { UNTIL_END } else { size });
+        Ok(Samples { spec, kind, size, skip: 0 })
     }
 }
 

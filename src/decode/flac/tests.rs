@@ -85,7 +85,7 @@ fn a_damaged_frame_is_silence_and_the_rest_is_exact() {
     body[starts[2] + 500] ^= 0x10;
     let mut header = bytes.clone();
     header[starts[2] + 1] = 0;
-    let mut hole = bytes.clone();
+    let mut hole = bytes;
     hole.drain(starts[2] + 100..starts[3] + 100);
     for (what, damaged, lost) in [("body", body, 1), ("header", header, 1), ("hole", hole, 2)] {
         assert_same_however_cut(&params(Encoding::Flac), &damaged);
@@ -105,12 +105,12 @@ fn garbage_between_and_behind_frames_is_passed_over() {
     let starts = frames(&bytes);
     let garbage: Vec<u8> = (0..5_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 7) as u8).collect();
     let mut between = bytes.clone();
-    between.splice(starts[3]..starts[3], garbage.clone());
+    between.splice(starts[3]..starts[3], garbage);
     let decoded = flac(&between);
     assert!(decoded.warnings.len() <= 2 && !decoded.warnings.is_empty(), "{:?}", decoded.warnings);
     assert!(decoded.samples.len() == want.len(), "{} for {}", decoded.samples.len(), want.len());
 
-    let mut tagged = bytes.clone();
+    let mut tagged = bytes;
     tagged.extend(b"TAG");
     tagged.resize(tagged.len() + 125, b' ');
     let decoded = flac(&tagged);

@@ -1,7 +1,5 @@
 //! Headers and checksums of FLAC frames (RFC 9639 sections 9.1 and 9.3), from which native FLAC is cut.
 
-/// Longest frame header.
-pub(in crate::decode) const HEADER_BYTES_MAX: usize = 16;
 /// Length of the checksum a frame ends with.
 pub(in crate::decode) const CRC_BYTES: usize = 2;
 
