@@ -159,10 +159,21 @@ impl Decoder for Caf {
     fn finish(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
         let more = match &mut self.body {
             Some(Body::Pcm { reader }) => {
+                if let Some((spec, _)) = self.format {
+                    out.pcm.spec = spec;
+                }
+                // Less than a step takes.
+                reader.push(self.walker.last_samples(), &mut out.pcm.samples);
                 reader.drop_tail(&mut out.warnings);
                 false
             }
-            Some(Body::Alac(packets)) => packets.finish(out)?,
+            Some(Body::Alac(packets)) => {
+                let mut last = self.walker.last_samples();
+                while !last.is_empty() {
+                    last = &last[packets.push(last, out)?..];
+                }
+                packets.finish(out)?
+            }
             None => false,
         };
         if more {

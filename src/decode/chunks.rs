@@ -89,11 +89,16 @@ enum State {
     AfterData {
         odd: bool,
     },
+    /// In samples without a known end: what may be another file's header is held until it is clear.
+    Restart,
     /// What was held behind the samples is a file header or chunk: to be told before it is handled.
     DataOver {
         behind: Behind,
     },
 }
+
+/// Samples up to the end of the stream, or to another file.
+const UNLIMITED: State = State::Data { left: UNTIL_END, odd: false };
 
 /// What stands behind the declared end of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,8 +116,8 @@ pub(super) struct Walker {
     state: State,
     held: [u8; BODY_BYTES_MAX],
     len: usize,
-    /// What was held was handed out by reference; it is dropped at the next step.
-    spent: bool,
+    /// So much of what is held was handed out by reference; it is dropped at the next step.
+    spent: usize,
     before_data: u64,
     /// In a file's trailer there is no more data to come; its chunks are only passed over.
     trailer: bool,
@@ -125,7 +130,7 @@ impl Walker {
             state: State::FileHeader,
             held: [0; BODY_BYTES_MAX],
             len: 0,
-            spent: false,
+            spent: 0,
             before_data: 0,
             trailer: false,
         }
@@ -133,7 +138,7 @@ impl Walker {
 
     /// Bytes held of an unfinished header or chunk.
     pub(super) fn held(&self) -> usize {
-        if self.spent { 0 } else { self.len }
+        self.len - self.spent
     }
 
     /// Corrects the length the data chunk was announced with.
@@ -152,10 +157,7 @@ impl Walker {
 
     /// Goes to the next event. Returns the bytes taken from the front of `input`, those of [`Event::Data`] not among them.
     pub(super) fn next<'a>(&'a mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), DecodeError> {
-        if self.spent {
-            self.spent = false;
-            self.len = 0;
-        }
+        self.drop_spent();
         let mut at = 0;
         loop {
             match self.state {
@@ -192,7 +194,7 @@ impl Walker {
                         return Ok((at, Event::Starved));
                     }
                     self.state = State::Skip { left: skip };
-                    self.spent = true;
+                    self.spent = self.len;
                     return Ok((at, Event::Chunk { id, body: &self.held[..wanted] }));
                 }
                 State::DataPrefix { size } => {
@@ -202,7 +204,7 @@ impl Walker {
                         return Ok((at, Event::Starved));
                     }
                     self.set_data_size(size);
-                    self.spent = true;
+                    self.spent = self.len;
                     return Ok((at, Event::DataStart { size, prefix: &self.held[..prefix] }));
                 }
                 State::Skip { left } => {
@@ -223,24 +225,37 @@ impl Walker {
                     return Ok((at + n, Event::Part(&input[at..at + n])));
                 }
                 State::Data { left: 0, odd } => self.state = State::AfterData { odd },
+                State::Data { left: UNTIL_END, .. } => {
+                    let bytes = &input[at..];
+                    let n = self.restart(bytes);
+                    if n == 0 && !bytes.is_empty() {
+                        self.state = State::Restart;
+                        continue;
+                    }
+                    return Ok((at, if n == 0 { Event::Starved } else { Event::Data(&bytes[..n]) }));
+                }
                 State::Data { left, .. } => {
                     let n = left.min((input.len() - at) as u64) as usize;
                     let event = if n == 0 { Event::Starved } else { Event::Data(&input[at..at + n]) };
                     return Ok((at, event));
                 }
-                State::AfterData { odd } => {
+                State::AfterData { .. } | State::Restart => {
                     let Some(&byte) = input.get(at) else { return Ok((at, Event::Starved)) };
                     at += 1;
                     self.held[self.len] = byte;
                     self.len += 1;
-                    match self.behind(odd) {
+                    let behind = match self.state {
+                        State::AfterData { odd } => self.behind(odd),
+                        _ => self.behind_file(&self.held[..self.len]),
+                    };
+                    match behind {
                         Behind::Unclear => {}
                         Behind::Audio => {
-                            self.state = State::Data { left: UNTIL_END, odd: false };
-                            self.spent = true;
-                            return Ok((at, Event::Held(&self.held[..self.len])));
+                            self.spent = self.not_starting();
+                            self.state = if self.spent < self.len { State::Restart } else { UNLIMITED };
+                            return Ok((at, Event::Held(&self.held[..self.spent])));
                         }
-                        behind @ (Behind::File | Behind::Chunk { .. }) => {
+                        Behind::File | Behind::Chunk { .. } => {
                             self.state = State::DataOver { behind };
                             return Ok((at, Event::DataEnd));
                         }
@@ -264,12 +279,16 @@ impl Walker {
         }
     }
 
+    /// No more bytes come: samples that were held for what they might have been the beginning of. To be called before `finish`.
+    pub(super) fn last_samples(&mut self) -> &[u8] {
+        self.drop_spent();
+        let len = if self.state == State::Restart { std::mem::take(&mut self.len) } else { 0 };
+        &self.held[..len]
+    }
+
     /// No more bytes come: warns of what is unfinished.
     pub(super) fn finish(&mut self, warnings: &mut Vec<DecodeWarning>) -> Result<(), DecodeError> {
-        if self.spent {
-            self.spent = false;
-            self.len = 0;
-        }
+        self.drop_spent();
         let bytes = std::mem::take(&mut self.len) as u64;
         match self.state {
             State::FileHeader if bytes == 0 => return Ok(()),
@@ -293,6 +312,7 @@ impl Walker {
             | State::Stream { .. }
             | State::Data { .. }
             | State::AfterData { .. }
+            | State::Restart
             | State::DataOver { .. } => {
                 if bytes > 0 {
                     warnings.push(DecodeWarning::TruncatedTail { what: "chunk", bytes });
@@ -300,6 +320,11 @@ impl Walker {
             }
         }
         Ok(())
+    }
+
+    fn drop_spent(&mut self) {
+        self.held.copy_within(self.spent..self.len, 0);
+        self.len -= std::mem::take(&mut self.spent);
     }
 
     fn malformed(&self, what: &'static str) -> DecodeError {
@@ -393,13 +418,38 @@ impl Walker {
         if unclear { Behind::Unclear } else { Behind::Audio }
     }
 
+    /// Whether `bytes` are a file header, as far as they go.
+    fn behind_file(&self, bytes: &[u8]) -> Behind {
+        let family = self.family;
+        if bytes.len() >= family.file_header {
+            return if (family.is_file)(&bytes[..family.file_header]) { Behind::File } else { Behind::Audio };
+        }
+        if family.starts.iter().any(|start| prefix_of(bytes, start)) { Behind::Unclear } else { Behind::Audio }
+    }
+
+    /// Where in samples without a known end another file may begin, cut off at the end of `bytes` or not; else their length.
+    fn restart(&self, bytes: &[u8]) -> usize {
+        let whole = self.family.starts.iter().filter_map(|start| memchr::memmem::find(bytes, start)).min();
+        whole.unwrap_or_else(|| {
+            let from = bytes.len().saturating_sub(3);
+            (from..bytes.len()).find(|&i| self.starts_with_start(&bytes[i..])).unwrap_or(bytes.len())
+        })
+    }
+
+    /// Held bytes that are samples for certain: all before the first place another file may begin, the very front left aside.
+    fn not_starting(&self) -> usize {
+        (1..self.len).find(|&i| self.starts_with_start(&self.held[i..self.len])).unwrap_or(self.len)
+    }
+
+    fn starts_with_start(&self, bytes: &[u8]) -> bool {
+        self.family.starts.iter().any(|start| prefix_of(bytes, start))
+    }
+
     fn behind_bytes(&self, bytes: &[u8]) -> Behind {
         let family = self.family;
-        if bytes.len() >= family.file_header && (family.is_file)(&bytes[..family.file_header]) {
-            return Behind::File;
-        }
-        if bytes.len() < family.file_header && family.starts.iter().any(|s| prefix_of(bytes, s)) {
-            return Behind::Unclear;
+        match self.behind_file(bytes) {
+            Behind::Audio => {}
+            other @ (Behind::File | Behind::Unclear | Behind::Chunk { .. }) => return other,
         }
         if !family.trailing.iter().any(|id| prefix_of(bytes, id)) {
             return Behind::Audio;

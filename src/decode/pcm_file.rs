@@ -95,7 +95,10 @@ impl<L: Layout> Decoder for PcmFile<L> {
     }
 
     fn finish(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
-        if let Some((_, reader)) = &mut self.samples {
+        if let Some((spec, reader)) = &mut self.samples {
+            out.pcm.spec = *spec;
+            // Less than a step takes.
+            reader.push(self.walker.last_samples(), &mut out.pcm.samples);
             reader.drop_tail(&mut out.warnings);
         }
         self.walker.finish(&mut out.warnings)?;

@@ -157,3 +157,27 @@ fn damage_never_panics() {
         assert!((200..2_000).contains(&alive), "{name}: {alive} of 2000 still gave samples");
     }
 }
+
+#[test]
+fn a_recorder_that_begins_anew_in_samples_without_an_end_is_another_segment() {
+    let live = fixture("live48.wav");
+    let decoded = wav(&[live.clone(), fixture("phone8-u8.wav")].concat());
+    assert_eq!(decoded.runs[0], (STUDIO, 72_000));
+    assert_eq!(decoded.runs[1].0, PcmSpec { rate_hz: 8_000, channels: 1 });
+    let short = [&live[..5_000], &live[..5_003]].concat();
+    assert_same_however_cut(&params(Encoding::Wav), &short);
+    assert_eq!(wav(&short).samples.len(), 2 * ((5_000 - 78) / 4) + 2 * ((5_003 - 78) / 4));
+}
+
+#[test]
+fn samples_that_look_like_a_header_for_a_while_are_samples() {
+    for samples in [&b"RRIFFRIFRIFFRF64"[..], b"RI", b"RIFF", b"RRRRRR", b"RIFFRIFFWAVA", b"abRIFF\0\0\0\0WAVXRI"] {
+        let bytes = file(u32::MAX, u32::MAX, samples);
+        assert_eq!(wav(&bytes).s16(), s16(samples), "{}", samples.escape_ascii());
+        assert_same_however_cut(&params(Encoding::Wav), &bytes);
+    }
+    // A header behind its own beginning.
+    let bytes = [file(u32::MAX, u32::MAX, b"RIRI"), file(40, 2, b"ab")].concat();
+    assert_eq!(wav(&bytes).s16(), s16(b"RIRIab"));
+    assert_same_however_cut(&params(Encoding::Wav), &bytes);
+}
