@@ -4,11 +4,19 @@
 
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
+mod aiff;
+mod caf;
+mod chunks;
 pub(crate) mod codec;
+mod flac;
 mod g711;
+pub(crate) mod header;
 mod pcm;
+mod pcm_file;
+mod sniff;
 #[cfg(test)]
 pub(crate) mod testing;
+mod wav;
 
 /// What a decoder is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -174,7 +182,6 @@ impl DecodeError {
 /// [`DecodeError::Format`] or [`DecodeError::Unsupported`] where the declaration alone shows that it cannot work.
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
-        // Each arm: `Ok(Box::new(wav::Wav::new(params)))`
         Encoding::PcmS16le
         | Encoding::PcmS16be
         | Encoding::PcmS24le
@@ -182,16 +189,13 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::PcmF32le
         | Encoding::Mulaw
         | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
-        Encoding::Opus
-        | Encoding::Wav
-        | Encoding::Flac
-        | Encoding::Mp3
-        | Encoding::Aac
-        | Encoding::Ogg
-        | Encoding::Webm
-        | Encoding::Mp4
-        | Encoding::Aiff
-        | Encoding::Caf
-        | Encoding::Auto => Err(DecodeError::Unrecognised),
+        Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
+        Encoding::Aiff => Ok(Box::new(aiff::Aiff::open(params))),
+        Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
+        Encoding::Caf => Ok(Box::new(caf::Caf::new(params))),
+        Encoding::Wav => Ok(Box::new(wav::Wav::open(params))),
+        Encoding::Opus | Encoding::Mp3 | Encoding::Aac | Encoding::Ogg | Encoding::Webm | Encoding::Mp4 => {
+            Err(DecodeError::Unrecognised)
+        }
     }
 }

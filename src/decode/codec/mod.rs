@@ -1,5 +1,9 @@
 //! Packet decoders: one whole packet in, its PCM out. Containers find the packets and open these.
 
+pub(super) mod alac;
+pub(super) mod flac;
+mod symphonia;
+
 use super::{DecodeError, DecodeOut};
 use crate::audio::OutputFormat;
 
@@ -46,6 +50,15 @@ pub(crate) trait PacketDecoder: Send {
 /// # Errors
 /// [`DecodeError`] where the set-up data is damaged or asks for what is not supported.
 pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dyn PacketDecoder>, DecodeError> {
-    let _ = (setup, output);
-    Err(DecodeError::Unrecognised)
+    let _ = output;
+    match setup {
+        CodecSetup::Flac { streaminfo } => Ok(Box::new(flac::Flac::new(streaminfo)?)),
+        CodecSetup::Alac { cookie } => Ok(Box::new(alac::Alac::new(cookie)?)),
+        CodecSetup::Opus { .. } | CodecSetup::Vorbis { .. } | CodecSetup::Aac { .. } | CodecSetup::Mp3 => {
+            Err(DecodeError::Unrecognised)
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;
