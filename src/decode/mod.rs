@@ -5,6 +5,10 @@
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
 pub(crate) mod codec;
+mod mp3;
+mod mp4;
+#[cfg(test)]
+mod push_test;
 
 /// What a decoder is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -170,6 +174,7 @@ impl DecodeError {
 /// [`DecodeError::Format`] or [`DecodeError::Unsupported`] where the declaration alone shows that it cannot work.
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
+        Encoding::Mp4 => Ok(Box::new(mp4::Mp4::new(params))),
         // Each arm: `Ok(Box::new(wav::Wav::new(params)))`
         Encoding::PcmS16le
         | Encoding::PcmS16be
@@ -185,7 +190,6 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::Aac
         | Encoding::Ogg
         | Encoding::Webm
-        | Encoding::Mp4
         | Encoding::Aiff
         | Encoding::Caf
         | Encoding::Auto => Err(DecodeError::Unrecognised),

@@ -3,6 +3,10 @@
 use super::{DecodeError, DecodeOut};
 use crate::audio::OutputFormat;
 
+pub(crate) mod aac;
+pub(crate) mod mp3;
+pub(crate) mod planar;
+
 /// How a container describes its codec.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum CodecSetup<'a> {
@@ -46,6 +50,12 @@ pub(crate) trait PacketDecoder: Send {
 /// # Errors
 /// [`DecodeError`] where the set-up data is damaged or asks for what is not supported.
 pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dyn PacketDecoder>, DecodeError> {
-    let _ = (setup, output);
-    Err(DecodeError::Unrecognised)
+    let _ = output;
+    match setup {
+        CodecSetup::Aac { config } => Ok(Box::new(aac::Aac::open(config)?)),
+        CodecSetup::Mp3 => Ok(Box::new(mp3::MpegAudio::default())),
+        CodecSetup::Opus { .. } | CodecSetup::Vorbis { .. } | CodecSetup::Flac { .. } | CodecSetup::Alac { .. } => {
+            Err(DecodeError::Unrecognised)
+        }
+    }
 }
