@@ -4,7 +4,9 @@
 
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
+mod adts;
 pub(crate) mod codec;
+mod framing;
 mod mp3;
 mod mp4;
 #[cfg(test)]
@@ -175,6 +177,8 @@ impl DecodeError {
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
         Encoding::Mp4 => Ok(Box::new(mp4::Mp4::new(params))),
+        Encoding::Mp3 => Ok(Box::new(mp3::Mp3::new(params))),
+        Encoding::Aac => Ok(Box::new(adts::Adts::new(params))),
         // Each arm: `Ok(Box::new(wav::Wav::new(params)))`
         Encoding::PcmS16le
         | Encoding::PcmS16be
@@ -186,8 +190,6 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::Opus
         | Encoding::Wav
         | Encoding::Flac
-        | Encoding::Mp3
-        | Encoding::Aac
         | Encoding::Ogg
         | Encoding::Webm
         | Encoding::Aiff

@@ -1,7 +1,7 @@
 //! Packet decoders: one whole packet in, its PCM out. Containers find the packets and open these.
 
-use super::{DecodeError, DecodeOut};
-use crate::audio::OutputFormat;
+use super::{DecodeError, DecodeOut, DecodeWarning};
+use crate::audio::{OutputFormat, PcmSpec, StreamFormat};
 
 pub(crate) mod aac;
 pub(crate) mod mp3;
@@ -58,4 +58,41 @@ pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dy
             Err(DecodeError::Unrecognised)
         }
     }
+}
+
+/// Compares what was declared to what a header says.
+///
+/// # Errors
+/// [`DecodeError::Contradiction`] where they differ.
+pub(crate) fn check_declared(
+    declared: StreamFormat,
+    found: PcmSpec,
+    container: &'static str,
+) -> Result<(), DecodeError> {
+    for (field, declared, found) in [
+        ("sample_rate", declared.sample_rate, found.rate_hz),
+        ("channels", declared.channels.map(u32::from), u32::from(found.channels)),
+    ] {
+        if let Some(declared) = declared.filter(|&declared| declared != found) {
+            return Err(DecodeError::Contradiction { field, declared, found, container });
+        }
+    }
+    Ok(())
+}
+
+/// Decodes a packet, or fills its place and says so; returns whether it decoded.
+pub(crate) fn decode_or_conceal(decoder: &mut dyn PacketDecoder, packet: &[u8], out: &mut DecodeOut) -> bool {
+    let from = out.pcm.samples.len();
+    let decoded = decoder.decode(packet, out).is_ok();
+    if !decoded {
+        decoder.conceal(out);
+        let codec = decoder.name();
+        let concealed = out.pcm.samples.len() > from;
+        out.warnings.push(if concealed {
+            DecodeWarning::PacketConcealed { codec }
+        } else {
+            DecodeWarning::PacketSkipped { codec }
+        });
+    }
+    decoded
 }

@@ -12,8 +12,8 @@ use boxes::{BoxHeader, FourCc, HeaderRead};
 use table::SampleTable;
 use track::Track;
 
+use super::codec;
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
-use crate::audio::PcmSpec;
 
 /// The container's name in messages.
 pub(crate) const NAME: &str = "MP4";
@@ -276,6 +276,7 @@ impl Mp4 {
             if !sound {
                 out.warnings.push(DecodeWarning::PacketSkipped { codec: track.codec_name() });
             }
+            self.body.clear();
         }
         Ok(taken)
     }
@@ -285,7 +286,7 @@ impl Mp4 {
         let moov = std::mem::take(&mut self.body);
         let audio = movie::read(&moov)?;
         if let Some(spec) = audio.spec {
-            self.compare_declared(spec)?;
+            codec::check_declared(self.params.format, spec, NAME)?;
         }
         self.check_first_packet = audio.spec.is_none();
         let table = SampleTable::read(moov)?;
@@ -299,19 +300,6 @@ impl Mp4 {
         self.begun = true;
         if !self.held.pieces.is_empty() {
             self.state = State::Drain;
-        }
-        Ok(())
-    }
-
-    fn compare_declared(&self, found: PcmSpec) -> Result<(), DecodeError> {
-        let format = self.params.format;
-        for (field, declared, found) in [
-            ("sample_rate", format.sample_rate, found.rate_hz),
-            ("channels", format.channels.map(u32::from), u32::from(found.channels)),
-        ] {
-            if let Some(declared) = declared.filter(|&declared| declared != found) {
-                return Err(DecodeError::Contradiction { field, declared, found, container: NAME });
-            }
         }
         Ok(())
     }
@@ -367,7 +355,7 @@ impl Mp4 {
         self.decoded = true;
         if self.check_first_packet && !out.pcm.samples.is_empty() {
             self.check_first_packet = false;
-            self.compare_declared(out.pcm.spec)?;
+            codec::check_declared(self.params.format, out.pcm.spec, NAME)?;
         }
         Ok(())
     }

@@ -176,7 +176,7 @@ fn edit_length(duration: u64, movie_timescale: u32, timescale: u32) -> Option<u6
     if duration == 0 || movie_timescale == 0 {
         return None;
     }
-    let slack = u64::from(movie_timescale % timescale != 0);
+    let slack = u64::from(!movie_timescale.is_multiple_of(timescale));
     let ticks = u128::from(duration + slack) * u128::from(timescale) / u128::from(movie_timescale);
     u64::try_from(ticks).ok()
 }

@@ -161,7 +161,7 @@ impl SampleTable {
             SizeField::Bits(16) => table.get(index * 2..)?.first_chunk().map(|b| u32::from(u16::from_be_bytes(*b))),
             SizeField::Bits(8) => table.get(index).map(|&b| u32::from(b)),
             SizeField::Bits(_) => {
-                table.get(index / 2).map(|&b| u32::from(if index % 2 == 0 { b >> 4 } else { b & 15 }))
+                table.get(index / 2).map(|&b| u32::from(if index.is_multiple_of(2) { b >> 4 } else { b & 15 }))
             }
         }
     }

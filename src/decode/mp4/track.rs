@@ -83,7 +83,10 @@ impl Track {
         self.last_end = moof_end;
         match fragment::read(moof, moof_offset, self.id, self.defaults, &mut self.runs) {
             Ok(()) => Ok(complete),
-            Err(DecodeError::Malformed { .. }) => Ok(false),
+            Err(DecodeError::Malformed { .. }) => {
+                self.runs.clear();
+                Ok(false)
+            }
             Err(error) => Err(error),
         }
     }
@@ -148,18 +151,8 @@ impl Track {
             self.tail.exact = false;
         }
         let from = out.pcm.samples.len();
-        match self.decoder.decode(packet, out) {
-            Ok(()) => self.hold_back(from, duration, out),
-            Err(codec::BadPacket) => {
-                self.decoder.conceal(out);
-                let codec = self.decoder.name();
-                let concealed = out.pcm.samples.len() > from;
-                out.warnings.push(if concealed {
-                    DecodeWarning::PacketConcealed { codec }
-                } else {
-                    DecodeWarning::PacketSkipped { codec }
-                });
-            }
+        if codec::decode_or_conceal(self.decoder.as_mut(), packet, out) {
+            self.hold_back(from, duration, out);
         }
         self.present(start, out);
     }
