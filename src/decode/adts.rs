@@ -2,6 +2,7 @@
 //! all that is decoded is played, as ffmpeg does.
 
 use super::codec;
+use super::codec::Tally;
 use super::codec::aac::{self, Aac};
 use super::framing::{FrameHeader, Framer, Next};
 use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step};
@@ -85,12 +86,13 @@ pub(super) struct Adts {
     declared: StreamFormat,
     framer: Framer<Header>,
     open: Option<(PcmSpec, Aac)>,
+    tally: Tally,
 }
 
 impl Adts {
     /// A decoder at the beginning of a stream; opens no codec yet.
     pub(super) fn new(params: &DecodeParams) -> Self {
-        Self { declared: params.format, framer: Framer::new(), open: None }
+        Self { declared: params.format, framer: Framer::new(), open: None, tally: Tally::default() }
     }
 
     fn step(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
@@ -104,7 +106,7 @@ impl Adts {
         }
         if let Some((_, decoder)) = &mut self.open {
             let packet = &self.framer.frame()[header.payload_at()..];
-            codec::decode_or_conceal(decoder, packet, out);
+            self.tally.note(codec::decode_or_conceal(decoder, packet, out));
         }
         self.framer.advance();
         Ok(true)
@@ -124,6 +126,7 @@ impl Decoder for Adts {
             return Ok(true);
         }
         self.framer.finish(&mut out.warnings)?;
+        self.tally.check(NAME)?;
         Ok(false)
     }
 

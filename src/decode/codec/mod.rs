@@ -80,6 +80,32 @@ pub(crate) fn check_declared(
     Ok(())
 }
 
+/// Whether any packet of a stream decoded: one in which none did is an error, not silence.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    decoded: bool,
+    failed: bool,
+}
+
+impl Tally {
+    /// Notes a packet's fate.
+    pub(crate) fn note(&mut self, decoded: bool) {
+        self.decoded |= decoded;
+        self.failed |= !decoded;
+    }
+
+    /// Checks at the end of a stream.
+    ///
+    /// # Errors
+    /// [`DecodeError::Malformed`] where packets came and none decoded.
+    pub(crate) fn check(self, container: &'static str) -> Result<(), DecodeError> {
+        if self.failed && !self.decoded {
+            return Err(DecodeError::Malformed { container, what: "no packet of it decodes" });
+        }
+        Ok(())
+    }
+}
+
 /// Decodes a packet, or fills its place and says so; returns whether it decoded.
 pub(crate) fn decode_or_conceal(decoder: &mut dyn PacketDecoder, packet: &[u8], out: &mut DecodeOut) -> bool {
     let from = out.pcm.samples.len();

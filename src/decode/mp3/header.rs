@@ -36,6 +36,8 @@ pub(crate) struct Header {
     pub(crate) layer: Layer,
     /// Rate and channels.
     pub(crate) spec: PcmSpec,
+    /// Bit rate in kbit/s.
+    pub(crate) kbps: u32,
     /// Length of the frame in bytes, header included.
     pub(crate) frame_bytes: usize,
 }
@@ -101,13 +103,6 @@ impl Header {
             (Version::Two | Version::TwoAndAHalf, Layer::Two | Layer::Three) => &KBPS_2_L23,
         };
         let kbps = *table.get(f.bitrate_index).filter(|&&kbps| kbps > 0)?;
-        // Layer 2 forbids some pairs of bit rate and mode (ISO/IEC 11172-3 section 2.4.2.3).
-        if f.layer == Layer::Two && f.version == Version::One {
-            let forbidden = if f.channels == 1 { kbps >= 224 } else { matches!(kbps, 32 | 48 | 56 | 80) };
-            if forbidden {
-                return None;
-            }
-        }
         // Frame length in slots (section 2.4.3.1): a slot is four bytes in layer 1, else one.
         let (factor, slot_bytes) = match (f.layer, f.version) {
             (Layer::One, _) => (12, 4),
@@ -116,12 +111,20 @@ impl Header {
         };
         let slots = factor * kbps * 1_000 / f.rate_hz + u32::from(f.padded);
         let spec = PcmSpec { rate_hz: f.rate_hz, channels: f.channels };
-        Some(Self { version: f.version, layer: f.layer, spec, frame_bytes: slots as usize * slot_bytes })
+        let header = Self { version: f.version, layer: f.layer, spec, kbps, frame_bytes: slots as usize * slot_bytes };
+        (header.version != Version::One || header.is_decodable()).then_some(header)
     }
 
     /// Whether `bytes` begin with a valid header but for its bit rate, which is free.
     pub(crate) fn is_free_format(bytes: &[u8]) -> bool {
         fields(bytes).is_some_and(|f| f.bitrate_index == 0)
+    }
+
+    /// Whether the decoder takes it: MPEG-1 layer 2 forbids some pairs of bit rate and mode (ISO/IEC 11172-3 section 2.4.2.3), and
+    /// symphonia refuses them in MPEG-2 too, where they are allowed.
+    pub(crate) fn is_decodable(&self) -> bool {
+        let forbidden = if self.spec.channels == 1 { self.kbps >= 224 } else { matches!(self.kbps, 32 | 48 | 56 | 80) };
+        self.layer != Layer::Two || !forbidden
     }
 
     /// Whether a frame with this header can follow one with `other`'s in the same stream.

@@ -7,7 +7,7 @@ mod info;
 use header::{HEADER_BYTES, Header};
 use info::Info;
 
-use super::codec::{self, mp3::MpegAudio};
+use super::codec::{self, Tally, mp3::MpegAudio};
 use super::framing::{FrameHeader, Framer, Next};
 use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step};
 use crate::audio::StreamFormat;
@@ -42,6 +42,7 @@ pub(super) struct Mp3 {
     /// Sample frames decoded since the stream, or the file at hand in it, began.
     position: u64,
     checked: bool,
+    tally: Tally,
 }
 
 impl Mp3 {
@@ -54,6 +55,7 @@ impl Mp3 {
             info: Info::default(),
             position: 0,
             checked: false,
+            tally: Tally::default(),
         }
     }
 
@@ -63,6 +65,10 @@ impl Mp3 {
             codec::check_declared(self.declared, header.spec, NAME)?;
             self.checked = true;
         }
+        if !header.is_decodable() {
+            let what = "MPEG-2 layer 2 in stereo at a bit rate MPEG-1 forbids (32, 48, 56 and 80 kbit/s)".into();
+            return Err(DecodeError::Unsupported { container: NAME, what });
+        }
         if let Some(info) = Info::read(&header, self.framer.frame()) {
             // A file begins; its first frame holds no audio.
             self.info = info;
@@ -70,7 +76,7 @@ impl Mp3 {
             self.decoder = MpegAudio::default();
         } else {
             let start = out.pcm.samples.len();
-            codec::decode_or_conceal(&mut self.decoder, self.framer.frame(), out);
+            self.tally.note(codec::decode_or_conceal(&mut self.decoder, self.framer.frame(), out));
             self.trim(start, out);
         }
         self.framer.advance();
@@ -118,6 +124,7 @@ impl Decoder for Mp3 {
             return Ok(true);
         }
         self.framer.finish(&mut out.warnings).map_err(|e| self.explain(e))?;
+        self.tally.check(NAME)?;
         Ok(false)
     }
 

@@ -124,6 +124,11 @@ fn free_format_and_wrong_declarations_are_refused() {
         decode_whole(&declared, STUDIO).error,
         Some(DecodeError::Contradiction { field: "channels", declared: 1, found: 2, container: "MP3" })
     );
+    // MPEG-2 layer 2 at 80 kbit/s, 24 kHz, stereo: frames of 480 bytes.
+    let mut frame = [0; 480];
+    frame[..4].copy_from_slice(&[0xff, 0xf5, 0x94, 0x00]);
+    let error = decode_whole(&params(Encoding::Mp3), &frame.repeat(3)).error.expect("refused");
+    assert!(error.is_unsupported() && error.to_string().contains("layer 2"), "{error}");
     let decoded = decode_whole(&params(Encoding::Mp3), &[0; 100_000]);
     assert!(matches!(decoded.error, Some(DecodeError::Malformed { .. })));
 }

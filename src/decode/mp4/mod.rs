@@ -4,11 +4,13 @@
 
 mod boxes;
 mod fragment;
+mod held;
 mod movie;
 mod table;
 mod track;
 
 use boxes::{BoxHeader, FourCc, HeaderRead};
+use held::Held;
 use table::SampleTable;
 use track::Track;
 
@@ -26,9 +28,6 @@ const MOOF_BYTES_MAX: u64 = 2 << 20;
 
 /// Bytes of one packet: twice a FLAC frame of the most samples, eight channels and 24 bits. Its size is claimed by tables.
 const SAMPLE_BYTES_MAX: u32 = 4 << 20;
-
-/// `mdat` boxes before the index: usual is one.
-const HELD_BOXES_MAX: usize = 1_024;
 
 /// Bytes passed over in search of a box after damage: a lost fragment or two, not a whole stream of something else.
 const RESYNC_BYTES_MAX: u64 = 4 << 20;
@@ -100,24 +99,6 @@ pub(super) struct Mp4 {
     check_first_packet: bool,
 }
 
-/// Media data that came before its index.
-#[derive(Debug, Default)]
-struct Held {
-    bytes: Vec<u8>,
-    /// Offset in the file and in `bytes` where each piece begins.
-    pieces: Vec<(u64, usize)>,
-}
-
-impl Held {
-    fn get(&self, sample: Sample) -> Option<&[u8]> {
-        let index = self.pieces.partition_point(|&(offset, _)| offset <= sample.offset).checked_sub(1)?;
-        let (offset, at) = self.pieces[index];
-        let end = self.pieces.get(index + 1).map_or(self.bytes.len(), |&(_, next)| next);
-        let start = usize::try_from(sample.offset - offset).ok()?;
-        self.bytes[at..end].get(start..)?.get(..sample.bytes as usize)
-    }
-}
-
 impl Mp4 {
     /// A decoder at the beginning of a stream; opens no codec yet.
     pub(super) fn new(params: &DecodeParams) -> Self {
@@ -161,7 +142,7 @@ impl Mp4 {
             State::Media { left } => self.media(left, input, out),
             State::Hold { left } => {
                 let (taken, left) = self.pass(left, input.len());
-                self.held.bytes.extend_from_slice(&input[..taken]);
+                self.held.push(&input[..taken]);
                 self.state = if left == 0 { State::Header } else { State::Hold { left } };
                 Ok(taken)
             }
@@ -248,16 +229,7 @@ impl Mp4 {
     }
 
     fn begin_hold(&mut self, left: u64) -> Result<State, DecodeError> {
-        let limit = self.params.whole_file_bytes_max as u64;
-        if left.saturating_add(self.held.bytes.len() as u64) > limit {
-            let what = "the audio data before its index (moov) in bytes (a fragmented file, or one with its index in front, has no such limit)";
-            return Err(DecodeError::TooLarge { container: NAME, what, limit });
-        }
-        if self.held.pieces.len() == HELD_BOXES_MAX {
-            let what = "the number of mdat boxes before the index (moov)";
-            return Err(DecodeError::TooLarge { container: NAME, what, limit: HELD_BOXES_MAX as u64 });
-        }
-        self.held.pieces.push((self.position, self.held.bytes.len()));
+        self.held.begin(self.position, left, self.params.whole_file_bytes_max as u64)?;
         Ok(State::Hold { left })
     }
 
@@ -286,6 +258,7 @@ impl Mp4 {
         let moov = std::mem::take(&mut self.body);
         let audio = movie::read(&moov)?;
         if let Some(spec) = audio.spec {
+            movie::check_spec(spec)?;
             codec::check_declared(self.params.format, spec, NAME)?;
         }
         self.check_first_packet = audio.spec.is_none();
@@ -298,7 +271,7 @@ impl Mp4 {
         }
         self.track = Some(Track::open(&audio, table, self.params.output)?);
         self.begun = true;
-        if !self.held.pieces.is_empty() {
+        if !self.held.is_empty() {
             self.state = State::Drain;
         }
         Ok(())
@@ -465,11 +438,12 @@ impl Decoder for Mp4 {
         self.body.clear();
         self.packet.clear();
         self.state = State::Header;
+        self.track.as_ref().map_or(Ok(()), Track::check)?;
         Ok(false)
     }
 
     fn pending_bytes(&self) -> usize {
-        self.head.len() + self.body.len() + self.packet.len() + self.held.bytes.len()
+        self.head.len() + self.body.len() + self.packet.len() + self.held.len()
     }
 }
 

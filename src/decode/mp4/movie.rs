@@ -2,7 +2,7 @@
 //! Knows neither samples' places (`table`, `fragment`) nor the stream.
 
 use super::boxes::{Children, FourCc, Reader, child, descend};
-use crate::audio::PcmSpec;
+use crate::audio::{CHANNELS_MAX, PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
 use crate::decode::codec::{self, CodecSetup};
 use crate::decode::{DecodeError, mp4};
 
@@ -91,11 +91,11 @@ pub(super) fn find_audio_trak(moov: &[u8]) -> Option<&[u8]> {
 pub(super) fn read(moov: &[u8]) -> Result<AudioTrack, DecodeError> {
     let trak = find_audio_trak(moov).ok_or_else(|| unsupported("a file without an audio track"))?;
     let id = child(trak, b"tkhd").and_then(track_id).ok_or(MALFORMED)?;
-    let timescale = descend(trak, &[b"mdia", b"mdhd"]).and_then(timescale).filter(|&t| t > 0).ok_or(MALFORMED)?;
+    let timescale = descend(trak, &[b"mdia", b"mdhd"]).and_then(timescale_of).filter(|&t| t > 0).ok_or(MALFORMED)?;
     let stsd = descend(trak, &[b"mdia", b"minf", b"stbl", b"stsd"]).ok_or(MALFORMED)?;
     let Entry { codec, spec, pre_skip } = sample_entry(stsd)?;
     let mvex = child(moov, b"mvex");
-    let movie_timescale = child(moov, b"mvhd").and_then(timescale_of_movie).unwrap_or(0);
+    let movie_timescale = child(moov, b"mvhd").and_then(timescale_of).unwrap_or(0);
     let mut presentation = descend(trak, &[b"edts", b"elst"])
         .and_then(|elst| edit_list(elst, movie_timescale, timescale))
         .unwrap_or_default();
@@ -110,6 +110,19 @@ pub(super) fn read(moov: &[u8]) -> Result<AudioTrack, DecodeError> {
     Ok(AudioTrack { id, timescale, codec, spec, presentation, is_fragmented: mvex.is_some(), defaults })
 }
 
+/// Checks a codec's rate and channels.
+///
+/// # Errors
+/// [`DecodeError::Unsupported`] outside of what the pipeline takes.
+pub(super) fn check_spec(spec: PcmSpec) -> Result<(), DecodeError> {
+    let PcmSpec { rate_hz, channels } = spec;
+    if (RATE_HZ_MIN..=RATE_HZ_MAX).contains(&rate_hz) && (1..=CHANNELS_MAX).contains(&channels) {
+        Ok(())
+    } else {
+        Err(unsupported(format!("audio of {channels} channels at {rate_hz} Hz")))
+    }
+}
+
 fn track_id(tkhd: &[u8]) -> Option<u32> {
     let mut reader = Reader::new(tkhd);
     let (version, _) = reader.full_box()?;
@@ -119,16 +132,12 @@ fn track_id(tkhd: &[u8]) -> Option<u32> {
 }
 
 /// The timescale of `mdhd` (section 8.4.2), which stands where that of `mvhd` (section 8.2.2) does.
-fn timescale(mdhd: &[u8]) -> Option<u32> {
-    let mut reader = Reader::new(mdhd);
+fn timescale_of(header: &[u8]) -> Option<u32> {
+    let mut reader = Reader::new(header);
     let (version, _) = reader.full_box()?;
     reader.sized(version)?;
     reader.sized(version)?;
     reader.u32()
-}
-
-fn timescale_of_movie(mvhd: &[u8]) -> Option<u32> {
-    timescale(mvhd)
 }
 
 fn track_defaults(mvex: &[u8], id: u32) -> Option<SampleDefaults> {

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use super::movie::{self, SampleDefaults};
 use super::table::SampleTable;
 use super::{NAME, fragment};
-use crate::audio::{Encoding, PcmSpec};
+use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec};
 use crate::decode::push_test::{
     Decoded, assert_cuts_do_not_matter, assert_survives_damage, best_lag, decode_cut, decode_whole, difference_db,
     params, s16_samples, wav_samples,
@@ -57,6 +57,9 @@ fn aac_is_what_ffmpeg_decodes_up_to_the_end_the_file_declares() {
     assert_is("tail", TAIL, STEREO_48, fixture!("expected/tail-aac.m4a.s16"), STUDIO_FRAMES);
     // The same encoder beside a film, its packets in many chunks.
     assert_is("film", fixture!("audio/film-faststart.mp4"), STEREO_48, faststart, STUDIO_FRAMES);
+    // An edit list before fragments, which ffmpeg 5.1 leaves out: its output begins with the priming.
+    let edited = decode(fixture!("audio/edited-frag.mp4"));
+    assert!(edited.segments == decode(FASTSTART).segments);
     // Written without an edit list: the priming, which nothing declares, is played, by ffmpeg as well.
     let frag = fixture!("expected/frag-aac.mp4.s16");
     assert_is("fragments", FRAG_AAC, STEREO_48, frag, STUDIO_FRAMES + 1_024);
@@ -81,6 +84,19 @@ fn opus_is_what_ffmpeg_decodes_with_the_pre_skip_trimmed_once() {
     assert_is("chromium", CHROMIUM, mono, expected, expected.len() / 2);
     let expected = fixture!("expected/frag-opus.mp4.s16");
     assert_is("fragments", fixture!("audio/frag-opus.mp4"), STEREO_48, expected, STUDIO_FRAMES);
+}
+
+/// Decoded straight to the output's rate: priming and lengths are told in the track's units.
+#[test]
+fn opus_lengths_hold_at_the_rate_it_is_decoded_to() {
+    let mut to_16k_mono = params(Encoding::Mp4);
+    to_16k_mono.output = OutputFormat { rate_hz: 16_000, channels: OutputChannels::Mono };
+    for (bytes, frames) in [(fixture!("audio/frag-opus.mp4"), STUDIO_FRAMES / 3), (CHROMIUM, 298_560 / 3)] {
+        let decoded = decode_whole(&to_16k_mono, bytes);
+        let (spec, samples) = decoded.only_segment();
+        assert_eq!(spec, PcmSpec { rate_hz: 16_000, channels: 1 });
+        assert_eq!(samples.len(), frames);
+    }
 }
 
 #[test]

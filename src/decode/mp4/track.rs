@@ -6,7 +6,7 @@ use super::movie::{AudioTrack, SampleDefaults, TrackCodec};
 use super::table::SampleTable;
 use super::{NAME, Sample, SampleRun, fragment};
 use crate::audio::{OutputFormat, PcmSpec};
-use crate::decode::codec::{self, PacketDecoder};
+use crate::decode::codec::{self, PacketDecoder, Tally};
 use crate::decode::{DecodeError, DecodeOut, DecodeWarning};
 
 /// The track that is decoded, from one `moov` to the next.
@@ -24,6 +24,7 @@ pub(super) struct Track {
     dropped: bool,
     window: Window,
     tail: Tail,
+    tally: Tally,
 }
 
 /// What is presented of what is decoded, in ticks until the first packet tells the decoder's rate, then in frames.
@@ -67,6 +68,7 @@ impl Track {
             window: Window::Ticks { skip: presentation.skip_ticks, length: presentation.length_ticks },
             // The format of MPEG audio may change from packet to packet: nothing is held back of it.
             tail: Tail { exact: track.codec != TrackCodec::Mp3, held: Vec::new() },
+            tally: Tally::default(),
         })
     }
 
@@ -151,7 +153,9 @@ impl Track {
             self.tail.exact = false;
         }
         let from = out.pcm.samples.len();
-        if codec::decode_or_conceal(self.decoder.as_mut(), packet, out) {
+        let decoded = codec::decode_or_conceal(self.decoder.as_mut(), packet, out);
+        self.tally.note(decoded);
+        if decoded {
             self.hold_back(from, duration, out);
         }
         self.present(start, out);
@@ -160,6 +164,14 @@ impl Track {
     /// The codec's name, for messages.
     pub(super) fn codec_name(&self) -> &'static str {
         self.decoder.name()
+    }
+
+    /// Checks at the end of the stream.
+    ///
+    /// # Errors
+    /// As [`Tally::check`].
+    pub(super) fn check(&self) -> Result<(), DecodeError> {
+        self.tally.check(NAME)
     }
 
     fn hold_back(&mut self, from: usize, duration_ticks: u32, out: &mut DecodeOut) {

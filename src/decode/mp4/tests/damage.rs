@@ -87,6 +87,15 @@ fn a_corrupt_packet_is_concealed_and_counted() {
 }
 
 #[test]
+fn a_stream_of_which_nothing_decodes_is_an_error() {
+    let mut damaged = FASTSTART.to_vec();
+    // Each packet begins with a program config element, which is refused.
+    damaged[1_095..].fill(0xa5);
+    let error = decode(&damaged).error.expect("nothing");
+    assert_eq!(error.to_string(), "MP4: no packet of it decodes");
+}
+
+#[test]
 fn claimed_sizes_and_counts_cost_nothing() {
     let claims = |kind: &[u8; 4]| [&0x7fff_ffff_u32.to_be_bytes()[..], kind].concat();
     let error = decode(&claims(b"moov")).error.expect("too large");
