@@ -2,8 +2,8 @@
 //! all that is decoded is played, as ffmpeg does.
 
 use super::codec;
-use super::codec::Tally;
 use super::codec::aac::{self, Aac};
+use super::codec::{Openings, Tally};
 use super::framing::{FrameHeader, Framer, Next};
 use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step};
 use crate::audio::{PcmSpec, StreamFormat};
@@ -87,12 +87,19 @@ pub(super) struct Adts {
     framer: Framer<Header>,
     open: Option<(PcmSpec, Aac)>,
     tally: Tally,
+    openings: Openings,
 }
 
 impl Adts {
     /// A decoder at the beginning of a stream; opens no codec yet.
     pub(super) fn new(params: &DecodeParams) -> Self {
-        Self { declared: params.format, framer: Framer::new(), open: None, tally: Tally::default() }
+        Self {
+            declared: params.format,
+            framer: Framer::new(),
+            open: None,
+            tally: Tally::default(),
+            openings: Openings::default(),
+        }
     }
 
     fn step(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
@@ -102,6 +109,7 @@ impl Adts {
             if self.open.is_none() {
                 codec::check_declared(self.declared, spec, NAME)?;
             }
+            self.openings.note(NAME)?;
             self.open = Some((spec, Aac::for_spec(spec)?));
         }
         if let Some((_, decoder)) = &mut self.open {

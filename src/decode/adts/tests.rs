@@ -90,6 +90,19 @@ fn a_change_of_format_begins_a_segment() {
     assert_eq!(specs, [(48_000, 147_456), (16_000, 25_600)]);
 }
 
+/// Opening a decoder costs more than the smallest frame: a stream may not do it with every frame.
+#[test]
+fn endless_format_changes_are_refused() {
+    let first_two = |bytes: &'static [u8]| {
+        let length = |b: &[u8]| usize::from(b[3] & 3) << 11 | usize::from(b[4]) << 3 | usize::from(b[5] >> 5);
+        let first = length(bytes);
+        &bytes[..first + length(&bytes[first..])]
+    };
+    let flapping = [first_two(STUDIO), first_two(MONO16)].concat().repeat(600);
+    let error = decode_whole(&params(Encoding::Aac), &flapping).error.expect("refused");
+    assert!(matches!(error, DecodeError::TooLarge { container: "ADTS", limit: 1_000, .. }), "{error}");
+}
+
 #[test]
 fn a_cut_stream_tells_its_unfinished_tail() {
     let decoded = decode_whole(&params(Encoding::Aac), &STUDIO[..5_000]);

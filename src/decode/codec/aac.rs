@@ -16,6 +16,9 @@ use crate::decode::{DecodeError, DecodeOut};
 const RATES_HZ: [u32; 13] =
     [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
+/// The syntactic element that ends a raw_data_block (ISO/IEC 14496-3 table 4.85).
+const ID_END: u8 = 7;
+
 /// The rate a samplingFrequencyIndex stands for; none for the reserved ones.
 pub(crate) fn rate_hz(index: u8) -> Option<u32> {
     RATES_HZ.get(usize::from(index)).copied()
@@ -61,6 +64,10 @@ impl PacketDecoder for Aac {
     }
 
     fn decode(&mut self, packet: &[u8], out: &mut DecodeOut) -> Result<(), BadPacket> {
+        // Without an element symphonia hands out the packet before again.
+        if packet.first().is_none_or(|byte| byte >> 5 == ID_END) {
+            return Err(BadPacket);
+        }
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, packet);
         match self.decoder.decode_ref(&packet) {
             Ok(GenericAudioBufferRef::F32(buffer)) => {

@@ -8,7 +8,7 @@ use symphonia::core::units::{Duration, Timestamp};
 use symphonia::default::codecs::MpaDecoder;
 
 use super::planar::{self, LastPacket};
-use super::{BadPacket, PacketDecoder};
+use super::{BadPacket, Openings, PacketDecoder};
 use crate::decode::DecodeOut;
 use crate::decode::mp3::header::{Header, Layer};
 
@@ -17,6 +17,7 @@ use crate::decode::mp3::header::{Header, Layer};
 pub(crate) struct MpegAudio {
     open: Option<(Header, MpaDecoder)>,
     last: LastPacket,
+    openings: Openings,
 }
 
 impl MpegAudio {
@@ -24,6 +25,7 @@ impl MpegAudio {
     fn decoder_for(&mut self, header: Header) -> Result<&mut MpaDecoder, BadPacket> {
         let reusable = self.open.as_ref().is_some_and(|(opened, _)| opened.is_same_stream(&header));
         if !reusable {
+            self.openings.note("MP3").map_err(|_| BadPacket)?;
             let mut params = AudioCodecParameters::new();
             params.for_codec(match header.layer {
                 Layer::One => CODEC_ID_MP1,

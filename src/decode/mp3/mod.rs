@@ -7,7 +7,7 @@ mod info;
 use header::{HEADER_BYTES, Header};
 use info::Info;
 
-use super::codec::{self, Tally, mp3::MpegAudio};
+use super::codec::{self, Openings, Tally, mp3::MpegAudio};
 use super::framing::{FrameHeader, Framer, Next};
 use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step};
 use crate::audio::StreamFormat;
@@ -41,8 +41,10 @@ pub(super) struct Mp3 {
     info: Info,
     /// Sample frames decoded since the stream, or the file at hand in it, began.
     position: u64,
-    checked: bool,
+    /// The header before.
+    last: Option<Header>,
     tally: Tally,
+    openings: Openings,
 }
 
 impl Mp3 {
@@ -54,23 +56,28 @@ impl Mp3 {
             decoder: MpegAudio::default(),
             info: Info::default(),
             position: 0,
-            checked: false,
+            last: None,
             tally: Tally::default(),
+            openings: Openings::default(),
         }
     }
 
     fn step(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
         let Next::Frame(header) = self.framer.next(&mut out.warnings)? else { return Ok(false) };
-        if !self.checked {
+        if self.last.is_none() {
             codec::check_declared(self.declared, header.spec, NAME)?;
-            self.checked = true;
         }
+        if self.last.is_none_or(|last| !last.is_same_stream(&header)) {
+            self.openings.note(NAME)?;
+        }
+        self.last = Some(header);
         if !header.is_decodable() {
             let what = "MPEG-2 layer 2 in stereo at a bit rate MPEG-1 forbids (32, 48, 56 and 80 kbit/s)".into();
             return Err(DecodeError::Unsupported { container: NAME, what });
         }
         if let Some(info) = Info::read(&header, self.framer.frame()) {
             // A file begins; its first frame holds no audio.
+            self.openings.note(NAME)?;
             self.info = info;
             self.position = 0;
             self.decoder = MpegAudio::default();

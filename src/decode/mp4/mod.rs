@@ -6,6 +6,7 @@ mod boxes;
 mod fragment;
 mod held;
 mod movie;
+mod resync;
 mod table;
 mod track;
 
@@ -14,7 +15,7 @@ use held::Held;
 use table::SampleTable;
 use track::Track;
 
-use super::codec;
+use super::codec::{self, Openings};
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
 
 /// The container's name in messages.
@@ -28,9 +29,6 @@ const MOOF_BYTES_MAX: u64 = 2 << 20;
 
 /// Bytes of one packet: twice a FLAC frame of the most samples, eight channels and 24 bits. Its size is claimed by tables.
 const SAMPLE_BYTES_MAX: u32 = 4 << 20;
-
-/// Bytes passed over in search of a box after damage: a lost fragment or two, not a whole stream of something else.
-const RESYNC_BYTES_MAX: u64 = 4 << 20;
 
 /// Boxes a file or a recorder's first chunk can begin with.
 const FIRST_BOXES: [&FourCc; 11] =
@@ -91,6 +89,7 @@ pub(super) struct Mp4 {
     packet: Vec<u8>,
     held: Held,
     track: Option<Track>,
+    openings: Openings,
     /// Whether a movie header was read: the stream is MP4, and damage in it can be survived.
     begun: bool,
     /// Whether a packet was decoded in this step: it ends then, though all of its audio may have been priming.
@@ -112,6 +111,7 @@ impl Mp4 {
             packet: Vec::new(),
             held: Held::default(),
             track: None,
+            openings: Openings::default(),
             begun: false,
             decoded: false,
             check_first_packet: false,
@@ -255,6 +255,7 @@ impl Mp4 {
 
     /// A movie begins: at the start of the stream, or where a recorder was restarted in it.
     fn begin_movie(&mut self) -> Result<(), DecodeError> {
+        self.openings.note(NAME)?;
         let moov = std::mem::take(&mut self.body);
         let audio = movie::read(&moov)?;
         if let Some(spec) = audio.spec {
@@ -352,48 +353,10 @@ impl Mp4 {
         }
         self.check_played(out)
     }
-
-    /// Looks for the header of a box that can go on after damage, byte by byte.
-    fn search(&mut self, skipped: u64, input: &[u8], out: &mut DecodeOut) -> Result<usize, DecodeError> {
-        let mut skipped = skipped;
-        let mut taken = 0;
-        loop {
-            if let Some(header) = self.head.first_chunk::<8>() {
-                if can_resume(header) {
-                    out.warnings.push(DecodeWarning::Resynced { container: NAME, bytes: skipped });
-                    self.state = State::Header;
-                    return Ok(taken);
-                }
-                skipped += 1;
-                self.head.remove(0);
-                if skipped > RESYNC_BYTES_MAX {
-                    return Err(DecodeError::Malformed {
-                        container: NAME,
-                        what: "no box was found again after damage",
-                    });
-                }
-            }
-            let missing = 8_usize.saturating_sub(self.head.len()).min(input.len() - taken);
-            if missing == 0 && self.head.len() < 8 {
-                self.state = State::Lost { skipped };
-                return Ok(taken);
-            }
-            self.head.extend_from_slice(&input[taken..taken + missing]);
-            self.position += missing as u64;
-            taken += missing;
-        }
-    }
 }
 
 fn shorten(left: u64, taken: usize) -> u64 {
     if left == OPEN_ENDED { left } else { left - taken as u64 }
-}
-
-/// Whether these bytes begin a box that recorders write at the top level, of a believable size.
-fn can_resume(header: &[u8; 8]) -> bool {
-    let [a, b, c, d, kind @ ..] = *header;
-    let size = u64::from(u32::from_be_bytes([a, b, c, d]));
-    matches!(&kind, b"ftyp" | b"styp" | b"moov" | b"moof" | b"sidx") && (8..=MOOF_BYTES_MAX).contains(&size)
 }
 
 impl Decoder for Mp4 {
