@@ -4,15 +4,21 @@
 
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
+mod adts;
 mod aiff;
 mod caf;
 mod chunks;
 pub(crate) mod codec;
 mod flac;
+mod framing;
 mod g711;
 pub(crate) mod header;
+mod mp3;
+mod mp4;
 mod pcm;
 mod pcm_file;
+#[cfg(test)]
+mod push_test;
 mod sniff;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -182,6 +188,9 @@ impl DecodeError {
 /// [`DecodeError::Format`] or [`DecodeError::Unsupported`] where the declaration alone shows that it cannot work.
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
+        Encoding::Mp4 => Ok(Box::new(mp4::Mp4::new(params))),
+        Encoding::Mp3 => Ok(Box::new(mp3::Mp3::new(params))),
+        Encoding::Aac => Ok(Box::new(adts::Adts::new(params))),
         Encoding::PcmS16le
         | Encoding::PcmS16be
         | Encoding::PcmS24le
@@ -194,8 +203,6 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
         Encoding::Caf => Ok(Box::new(caf::Caf::new(params))),
         Encoding::Wav => Ok(Box::new(wav::Wav::open(params))),
-        Encoding::Opus | Encoding::Mp3 | Encoding::Aac | Encoding::Ogg | Encoding::Webm | Encoding::Mp4 => {
-            Err(DecodeError::Unrecognised)
-        }
+        Encoding::Opus | Encoding::Ogg | Encoding::Webm => Err(DecodeError::Unrecognised),
     }
 }
