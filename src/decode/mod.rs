@@ -5,6 +5,12 @@
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
 pub(crate) mod codec;
+mod feed;
+mod opus;
+mod segment;
+#[cfg(test)]
+mod testing;
+mod webm;
 
 /// What a decoder is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -170,7 +176,8 @@ impl DecodeError {
 /// [`DecodeError::Format`] or [`DecodeError::Unsupported`] where the declaration alone shows that it cannot work.
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
-        // Each arm: `Ok(Box::new(wav::Wav::new(params)))`
+        Encoding::Opus => Ok(Box::new(opus::OpusPackets::new(params)?)),
+        Encoding::Webm => Ok(Box::new(webm::Webm::new(params))),
         Encoding::PcmS16le
         | Encoding::PcmS16be
         | Encoding::PcmS24le
@@ -178,13 +185,11 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::PcmF32le
         | Encoding::Mulaw
         | Encoding::Alaw
-        | Encoding::Opus
         | Encoding::Wav
         | Encoding::Flac
         | Encoding::Mp3
         | Encoding::Aac
         | Encoding::Ogg
-        | Encoding::Webm
         | Encoding::Mp4
         | Encoding::Aiff
         | Encoding::Caf

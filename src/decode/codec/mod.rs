@@ -1,5 +1,7 @@
 //! Packet decoders: one whole packet in, its PCM out. Containers find the packets and open these.
 
+pub(crate) mod opus;
+
 use super::{DecodeError, DecodeOut};
 use crate::audio::OutputFormat;
 
@@ -46,6 +48,12 @@ pub(crate) trait PacketDecoder: Send {
 /// # Errors
 /// [`DecodeError`] where the set-up data is damaged or asks for what is not supported.
 pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dyn PacketDecoder>, DecodeError> {
-    let _ = (setup, output);
-    Err(DecodeError::Unrecognised)
+    match setup {
+        CodecSetup::Opus { head } => Ok(Box::new(opus::Opus::new(head, output)?)),
+        CodecSetup::Vorbis { .. }
+        | CodecSetup::Flac { .. }
+        | CodecSetup::Aac { .. }
+        | CodecSetup::Mp3
+        | CodecSetup::Alac { .. } => Err(DecodeError::Unrecognised),
+    }
 }
