@@ -34,11 +34,16 @@ impl<'a> Feed<'a> {
         if self.carry.is_empty() && self.input.len() - self.at >= need {
             return Some(&self.input[self.at..]);
         }
+        self.hold(need).then_some(&self.carry[..])
+    }
+
+    /// As [`Self::peek`], but the bytes are in [`Self::carry`] afterwards, where they outlast the call.
+    pub(crate) fn hold(&mut self, need: usize) -> bool {
         let missing = need.saturating_sub(self.carry.len());
         let taken = missing.min(self.input.len() - self.at);
         self.carry.extend_from_slice(&self.input[self.at..self.at + taken]);
         self.at += taken;
-        (taken == missing).then_some(&self.carry[..])
+        taken == missing
     }
 
     /// Any bytes that are there in one piece, without a copy. Empty only if none are left.

@@ -6,6 +6,7 @@ use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
 pub(crate) mod codec;
 mod feed;
+mod ogg;
 mod opus;
 mod segment;
 #[cfg(test)]
@@ -177,6 +178,7 @@ impl DecodeError {
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
         Encoding::Opus => Ok(Box::new(opus::OpusPackets::new(params)?)),
+        Encoding::Ogg => Ok(Box::new(ogg::Ogg::new(params))),
         Encoding::Webm => Ok(Box::new(webm::Webm::new(params))),
         Encoding::PcmS16le
         | Encoding::PcmS16be
@@ -189,7 +191,6 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::Flac
         | Encoding::Mp3
         | Encoding::Aac
-        | Encoding::Ogg
         | Encoding::Mp4
         | Encoding::Aiff
         | Encoding::Caf

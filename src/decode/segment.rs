@@ -79,13 +79,15 @@ impl Segment {
         self.trim.apply(&mut out.pcm, from);
     }
 
-    /// Fills the place of a packet that never came. Returns whether there was anything to fill it with.
-    pub(crate) fn lost_packet(&mut self, out: &mut DecodeOut) -> bool {
+    /// Fills the place of a packet that never came, with `frames_max` at the most. Returns how many frames it filled.
+    pub(crate) fn lost_packet(&mut self, frames_max: u64, out: &mut DecodeOut) -> u64 {
         let from = out.pcm.samples.len();
         self.codec.conceal(out);
-        let filled = out.pcm.samples.len() > from;
+        let frames = (out.pcm.samples.len() - from) / usize::from(out.pcm.spec.channels.max(1));
+        let filled = usize::try_from(frames_max).unwrap_or(usize::MAX).min(frames);
+        out.pcm.trim_back(frames - filled);
         self.trim.apply(&mut out.pcm, from);
-        filled
+        filled as u64
     }
 }
 

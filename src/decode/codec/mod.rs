@@ -1,6 +1,7 @@
 //! Packet decoders: one whole packet in, its PCM out. Containers find the packets and open these.
 
 pub(crate) mod opus;
+pub(crate) mod vorbis;
 
 use super::{DecodeError, DecodeOut};
 use crate::audio::OutputFormat;
@@ -50,8 +51,8 @@ pub(crate) trait PacketDecoder: Send {
 pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dyn PacketDecoder>, DecodeError> {
     match setup {
         CodecSetup::Opus { head } => Ok(Box::new(opus::Opus::new(head, output)?)),
-        CodecSetup::Vorbis { .. }
-        | CodecSetup::Flac { .. }
+        CodecSetup::Vorbis { ident, setup } => Ok(Box::new(vorbis::Vorbis::new(ident, setup)?)),
+        CodecSetup::Flac { .. }
         | CodecSetup::Aac { .. }
         | CodecSetup::Mp3
         | CodecSetup::Alac { .. } => Err(DecodeError::Unrecognised),

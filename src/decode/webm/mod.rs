@@ -394,7 +394,7 @@ impl Decoder for Webm {
 
     fn finish(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
         let bytes = self.carry.len() as u64;
-        if bytes > 0 || matches!(self.state, State::Pcm(_) | State::Skip(_)) {
+        if bytes > 0 {
             out.warnings.push(match self.state {
                 State::Resync(before) => DecodeWarning::Resynced { container: NAME, bytes: before + bytes },
                 State::Element | State::Skip(_) | State::Pcm(_) => DecodeWarning::TruncatedTail { what: "element", bytes },

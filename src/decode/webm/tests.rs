@@ -14,7 +14,7 @@ fn decoded(path: &str) -> super::super::testing::Decoded {
 
 #[test]
 fn recorders_and_files_are_decoded_as_ffmpeg_does() {
-    for path in ["recorders/chromium-opus.webm", "recorders/firefox-opus.webm", "audio/live-opus.webm", "audio/file-opus.webm"] {
+    for path in ["recorders/chromium-opus.webm", "recorders/firefox-opus.webm", "audio/live-opus.webm", "audio/file-opus.webm", "audio/studio48-vorbis.webm"] {
         let name = path.split('/').next_back().expect("a name");
         let samples = decoded(path).samples;
         let reference = expected(name);

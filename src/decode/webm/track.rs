@@ -1,11 +1,11 @@
 //! The header elements: what the document is and which track is decoded.
 
-use super::NAME;
+use super::{BLOCK_BYTES_MAX, NAME};
 use super::ebml::{children, float, id, uint};
 use super::pcm::PcmLayout;
 use crate::audio::{CHANNELS_MAX, RATE_HZ_MAX, RATE_HZ_MIN};
 use crate::decode::codec::opus::{OPUS_RATE_HZ, OpusHead};
-use crate::decode::codec::{self, CodecSetup};
+use crate::decode::codec::{self, CodecSetup, vorbis};
 use crate::decode::segment::{Segment, Trim, check_declared, scale_frames};
 use crate::decode::{DecodeError, DecodeParams};
 
@@ -126,6 +126,21 @@ pub(super) fn open_track(content: &[u8], params: &DecodeParams) -> Result<Track,
             let setup = CodecSetup::Opus { head: entry.private };
             packets(setup, pre_skip, params.output.rate_hz, OPUS_BLOCK_BYTES_MAX, &entry, params)?
         }
+        b"A_VORBIS" => {
+            let (ident, setup) = vorbis_headers(entry.private)
+                .ok_or(DecodeError::Malformed { container: NAME, what: "the Vorbis headers are damaged" })?;
+            let spec = vorbis::Headers::parse(ident, setup)?.spec;
+            check_declared(&params.format, NAME, &[spec.rate_hz], spec.channels)?;
+            packets(CodecSetup::Vorbis { ident, setup }, 0, spec.rate_hz, BLOCK_BYTES_MAX, &entry, params)?
+        }
+        b"A_FLAC" => {
+            // `fLaC`, a block header, STREAMINFO.
+            let streaminfo = entry.private.get(8..42).filter(|_| entry.private.starts_with(b"fLaC"));
+            let streaminfo =
+                streaminfo.ok_or(DecodeError::Malformed { container: NAME, what: "the FLAC header is damaged" })?;
+            let (rate_hz, _) = plain_format(&entry, params)?;
+            packets(CodecSetup::Flac { streaminfo }, 0, rate_hz, BLOCK_BYTES_MAX, &entry, params)?
+        }
         b"A_PCM/INT/LIT" | b"A_PCM/INT/BIG" | b"A_PCM/FLOAT/IEEE" => {
             let (rate_hz, channels) = plain_format(&entry, params)?;
             let layout = PcmLayout::new(entry.codec_id, entry.bits, rate_hz, channels)
@@ -138,6 +153,25 @@ pub(super) fn open_track(content: &[u8], params: &DecodeParams) -> Result<Track,
         }
     };
     Ok(Track { number: entry.number, payload })
+}
+
+/// Identification and set-up header of three laced as in Xiph's lacing: a count less one, two sizes, three packets.
+fn vorbis_headers(private: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut rest = private.strip_prefix(&[2])?;
+    let mut sizes = [0usize; 2];
+    for size in &mut sizes {
+        loop {
+            let (&byte, after) = rest.split_first()?;
+            rest = after;
+            *size += usize::from(byte);
+            if byte < 255 {
+                break;
+            }
+        }
+    }
+    let ident = rest.get(..sizes[0])?;
+    let setup = rest.get(sizes[0].checked_add(sizes[1])?..)?;
+    Some((ident, setup))
 }
 
 fn packets(
