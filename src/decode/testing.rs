@@ -72,8 +72,13 @@ pub(crate) fn native(encoding: Encoding) -> DecodeParams {
 
 /// Decodes a whole stream and checks the contract of [`Decoder`] on the way.
 pub(crate) fn decode_all(params: &DecodeParams, bytes: &[u8], cuts: &Cuts) -> Decoded {
-    let mut done =
-        Decoded { spec: PcmSpec { rate_hz: 0, channels: 1 }, samples: Vec::new(), warnings: Vec::new(), error: None, pending_bytes_peak: 0 };
+    let mut done = Decoded {
+        spec: PcmSpec { rate_hz: 0, channels: 1 },
+        samples: Vec::new(),
+        warnings: Vec::new(),
+        error: None,
+        pending_bytes_peak: 0,
+    };
     let mut decoder = match open(params) {
         Ok(decoder) => decoder,
         Err(error) => return Decoded { error: Some(error), ..done },
@@ -168,7 +173,11 @@ pub(crate) fn assert_cuts_change_nothing(params: &DecodeParams, bytes: &[u8], mo
     let fixed = [Cuts::Every(1), Cuts::Every(7), Cuts::Every(1_000), Cuts::Sizes(sizes)];
     for cuts in fixed.iter().chain(more_cuts) {
         let cut = decode_all(params, bytes, cuts);
-        assert_eq!((cut.spec, &cut.error, cut.samples.len()), (whole.spec, &whole.error, whole.samples.len()), "{cuts:?}");
+        assert_eq!(
+            (cut.spec, &cut.error, cut.samples.len()),
+            (whole.spec, &whole.error, whole.samples.len()),
+            "{cuts:?}"
+        );
         assert!(cut.samples == whole.samples, "{cuts:?} changes samples");
         assert_eq!(cut.warnings, whole.warnings, "{cuts:?}");
     }
@@ -199,7 +208,8 @@ pub(crate) fn down_mix(samples: &[f32], channels: u16) -> Vec<f32> {
 /// By how many samples `late` lags `early` where they are most alike, up to `lag_max` either way.
 pub(crate) fn best_lag(late: &[f32], early: &[f32], lag_max: isize) -> isize {
     let score = |lag: isize| -> f64 {
-        let (a, b) = if lag >= 0 { (late.get(lag as usize..), Some(early)) } else { (Some(late), early.get((-lag) as usize..)) };
+        let (a, b) =
+            if lag >= 0 { (late.get(lag as usize..), Some(early)) } else { (Some(late), early.get((-lag) as usize..)) };
         let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
         a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
     };
@@ -247,4 +257,15 @@ pub(crate) fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
         }
     }
     bytes
+}
+
+/// Damaged, truncated and random bytes never panic, and never make a decoder hold more than `pending_bytes_max`.
+pub(crate) fn assert_survives_damage(params: &DecodeParams, bytes: &[u8], rounds: u64, pending_bytes_max: usize) {
+    for seed in 0..rounds {
+        let mut random = Random(seed);
+        let damaged = mutate(bytes, &mut random);
+        let cuts = [Cuts::None, Cuts::Every(1 + random.below(600))][random.below(2)].clone();
+        let decoded = decode_all(params, &damaged, &cuts);
+        assert!(decoded.pending_bytes_peak <= pending_bytes_max, "{} bytes pending", decoded.pending_bytes_peak);
+    }
 }

@@ -52,9 +52,8 @@ pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dy
     match setup {
         CodecSetup::Opus { head } => Ok(Box::new(opus::Opus::new(head, output)?)),
         CodecSetup::Vorbis { ident, setup } => Ok(Box::new(vorbis::Vorbis::new(ident, setup)?)),
-        CodecSetup::Flac { .. }
-        | CodecSetup::Aac { .. }
-        | CodecSetup::Mp3
-        | CodecSetup::Alac { .. } => Err(DecodeError::Unrecognised),
+        CodecSetup::Flac { .. } | CodecSetup::Aac { .. } | CodecSetup::Mp3 | CodecSetup::Alac { .. } => {
+            Err(DecodeError::Unrecognised)
+        }
     }
 }

@@ -100,7 +100,9 @@ impl OpusHead {
 
     /// One stream whose channels come out as they are.
     fn is_plain(&self) -> bool {
-        self.streams == 1 && self.mapping() == &[0, 1][..self.mapping().len().min(2)] && self.coupled == self.channels - 1
+        self.streams == 1
+            && self.mapping() == &[0, 1][..self.mapping().len().min(2)]
+            && self.coupled == self.channels - 1
     }
 }
 
@@ -137,7 +139,8 @@ impl Opus {
             }
             return Ok(opus);
         }
-        let mut decoder = MSDecoder::new(output.rate_hz, head.streams, head.coupled, head.mapping()).map_err(|_| refused())?;
+        let mut decoder =
+            MSDecoder::new(output.rate_hz, head.streams, head.coupled, head.mapping()).map_err(|_| refused())?;
         decoder.set_gain(gain).map_err(|_| refused())?;
         let spec = PcmSpec { rate_hz: output.rate_hz, channels: u16::from(head.channels) };
         Ok(Self { inner: Inner::Multi(decoder), spec, frames_before: 0 })
@@ -152,7 +155,10 @@ impl Opus {
             (1, _) | (_, OutputChannels::Mono) => (Channels::Mono, 1),
             (_, OutputChannels::Source) => (Channels::Stereo, 2),
         };
-        let decoder = Decoder::new(output.rate_hz, layout).map_err(|_| refused())?;
+        let mut decoder = Decoder::new(output.rate_hz, layout).map_err(|_| refused())?;
+        // A mono decoder leaves inverted channels upright by default (RFC 8251 section 10); what comes out is louder than the
+        // mean of the channels in those bands, and further from the source's.
+        decoder.set_phase_inversion_disabled(false).map_err(|_| refused())?;
         Ok(Self { inner: Inner::Plain(decoder), spec: PcmSpec { rate_hz: output.rate_hz, channels }, frames_before: 0 })
     }
 

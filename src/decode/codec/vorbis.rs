@@ -54,7 +54,11 @@ impl Headers {
             return Err(malformed("the identification header is not one"));
         }
         if setup.len() > SETUP_BYTES_MAX {
-            return Err(DecodeError::TooLarge { container: NAME, what: "set-up header in bytes", limit: SETUP_BYTES_MAX as u64 });
+            return Err(DecodeError::TooLarge {
+                container: NAME,
+                what: "set-up header in bytes",
+                limit: SETUP_BYTES_MAX as u64,
+            });
         }
         let Some(body) = setup.strip_prefix(b"\x05vorbis") else {
             return Err(malformed("the set-up header is not one"));
@@ -263,7 +267,8 @@ impl Vorbis {
         params.for_codec(CODEC_ID_VORBIS).with_extra_data(extra_data.into_boxed_slice());
         // With this option the first packet, which has nothing to overlap with, gives nothing.
         let options = AudioDecoderOptions::default().gapless(true);
-        let decoder = VorbisDecoder::try_new(&params, &options).map_err(|_| malformed("the headers do not fit together"))?;
+        let decoder =
+            VorbisDecoder::try_new(&params, &options).map_err(|_| malformed("the headers do not fit together"))?;
         Ok(Self { decoder, spec: headers.spec, frames_before: 0 })
     }
 }
@@ -298,5 +303,18 @@ impl PacketDecoder for Vorbis {
             let silence = self.frames_before * usize::from(self.spec.channels);
             out.pcm.samples.resize(out.pcm.samples.len() + silence, 0.0);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::testing::*;
+
+    #[test]
+    fn probe() {
+        let bytes = fixture("audio/studio48-vorbis.ogg");
+        let at = memchr::memmem::find(&bytes, b"\x05vorbis").unwrap() + 7;
+        println!("{:?}", codebook_sizes(&mut Bits { bytes: &bytes[at..], at: 0 }));
     }
 }

@@ -15,6 +15,12 @@ const PACKET_BYTES_MAX: usize = 1 << 20;
 /// Bytes kept of a packet that is only looked at, the comments: they may hold pictures of any size.
 const LOOK_BYTES_MAX: usize = 64;
 
+/// What Opus' comments begin with (RFC 7845 section 5.2).
+const OPUS_TAGS: &[u8] = b"OpusTags";
+
+/// The first byte of every FLAC frame, and of no metadata block.
+const FLAC_SYNC: u8 = 0xFF;
+
 /// Milliseconds of lost audio that are filled; more would be a stream of nothing.
 const GAP_FILLED_MS_MAX: u64 = 5_000;
 
@@ -109,18 +115,14 @@ fn flac(packet: &[u8], params: &DecodeParams) -> Result<Audio, DecodeError> {
 }
 
 impl Logical {
-    /// Bytes of the next packet that are of interest.
-    pub(super) fn packet_bytes_max(&self) -> usize {
+    /// Bytes of the next packet that are of interest, told from its `front`.
+    pub(super) fn packet_bytes_max(&self, front: &[u8]) -> usize {
         match self.phase {
+            Phase::Comments if self.is_comment(front) => LOOK_BYTES_MAX,
             Phase::Comments | Phase::Audio => PACKET_BYTES_MAX,
             Phase::VorbisComments(_) => LOOK_BYTES_MAX,
             Phase::VorbisSetup(_) => vorbis::SETUP_BYTES_MAX,
         }
-    }
-
-    /// Whether audio packets come, so that pages are on the clock.
-    pub(super) fn is_audio(&self) -> bool {
-        matches!(self.phase, Phase::Audio)
     }
 
     /// Adds what a page's bytes hold to the clock, before its packets are decoded. `first`: the beginning of a packet
@@ -148,7 +150,7 @@ impl Logical {
         filled > 0
     }
 
-    /// Takes one whole packet. `cut`: it was longer than [`Self::packet_bytes_max`].
+    /// Takes one whole packet. `cut`: it was longer than [`Self::packet_bytes_max`], and what is beyond was left out.
     ///
     /// # Errors
     /// [`DecodeError`] for headers that cannot be used.
@@ -161,12 +163,12 @@ impl Logical {
     ) -> Result<(), DecodeError> {
         match &mut self.phase {
             Phase::Comments => {
-                let is_header = packet.starts_with(b"OpusTags") || self.is_flac_metadata(packet);
-                // FLAC has as many headers as it likes, Opus one.
-                if !is_header || packet.starts_with(b"OpusTags") {
+                let is_comment = self.is_comment(packet);
+                // FLAC has as many of them as it likes, Opus one.
+                if !is_comment || packet.starts_with(OPUS_TAGS) {
                     self.phase = Phase::Audio;
                 }
-                if !is_header {
+                if !is_comment {
                     self.audio_packet(packet, cut, out);
                 }
             }
@@ -189,9 +191,9 @@ impl Logical {
         Ok(())
     }
 
-    fn is_flac_metadata(&self, packet: &[u8]) -> bool {
+    fn is_comment(&self, packet: &[u8]) -> bool {
         let is_flac = self.audio.as_ref().is_some_and(|audio| matches!(audio.times, Times::Unneeded));
-        is_flac && packet.first().is_some_and(|&b| b != 0xFF)
+        if is_flac { packet.first().is_some_and(|&b| b != FLAC_SYNC) } else { packet.starts_with(OPUS_TAGS) }
     }
 
     fn audio_packet(&mut self, packet: &[u8], cut: bool, out: &mut DecodeOut) {

@@ -29,12 +29,14 @@ struct Partial {
     begun: bool,
     /// It is longer than what is kept of it.
     cut: bool,
+    /// How much of it is kept.
+    bytes_max: usize,
 }
 
 impl Partial {
-    fn begin(&mut self) {
+    fn begin(&mut self, bytes_max: usize) {
         self.bytes.clear();
-        (self.begun, self.cut) = (true, false);
+        (self.begun, self.cut, self.bytes_max) = (true, false, bytes_max);
     }
 
     fn drop_it(&mut self) {
@@ -42,8 +44,8 @@ impl Partial {
         self.begun = false;
     }
 
-    fn push(&mut self, bytes: &[u8], bytes_max: usize) {
-        let kept = bytes.len().min(bytes_max.saturating_sub(self.bytes.len()));
+    fn push(&mut self, bytes: &[u8]) {
+        let kept = bytes.len().min(self.bytes_max - self.bytes.len());
         self.bytes.extend_from_slice(&bytes[..kept]);
         self.cut |= kept < bytes.len();
     }
@@ -147,7 +149,10 @@ impl Ogg {
         }
         if let Some(first) = self.unsupported {
             let name: String = first.iter().filter(|b| b.is_ascii_graphic()).map(|&b| char::from(b)).collect();
-            return Err(DecodeError::Unsupported { container: NAME, what: format!("codec '{name}'; Opus, Vorbis and FLAC are") });
+            return Err(DecodeError::Unsupported {
+                container: NAME,
+                what: format!("codec '{name}'; Opus, Vorbis and FLAC are"),
+            });
         }
         if self.pages_unknown > PAGES_UNKNOWN_MAX {
             return Err(DecodeError::Malformed { container: NAME, what: "the stream does not begin with its headers" });
@@ -157,7 +162,8 @@ impl Ogg {
 
     fn begin_stream(&mut self, mut page: Page, bytes: &[u8]) -> Result<(), DecodeError> {
         // Streams that are multiplexed all begin before any of them goes on.
-        let multiplexed = self.logical.as_ref().is_some_and(|logical| !logical.under_way && logical.serial != page.serial);
+        let multiplexed =
+            self.logical.as_ref().is_some_and(|logical| !logical.under_way && logical.serial != page.serial);
         let Some(piece) = page.next_piece(bytes) else { return Ok(()) };
         if multiplexed || !piece.complete {
             return Ok(());
@@ -179,7 +185,12 @@ impl Ogg {
         Ok(())
     }
 
-    fn next_packet(&mut self, mut page: Page, feed: &mut Feed<'_>, out: &mut DecodeOut) -> Result<Progress, DecodeError> {
+    fn next_packet(
+        &mut self,
+        mut page: Page,
+        feed: &mut Feed<'_>,
+        out: &mut DecodeOut,
+    ) -> Result<Progress, DecodeError> {
         let Some(logical) = self.logical.as_mut() else {
             self.page = None;
             feed.take(page.bytes);
@@ -197,14 +208,15 @@ impl Ogg {
         self.page = Some(page);
         let piece = &bytes[start..end];
         if complete && !continues {
-            logical.packet(piece, piece.len() > logical.packet_bytes_max(), &self.params, out)?;
+            let cut = piece.len() > logical.packet_bytes_max(piece);
+            logical.packet(piece, cut, &self.params, out)?;
             return Ok(Progress::Packet);
         }
         if !continues {
-            self.partial.begin();
+            self.partial.begin(logical.packet_bytes_max(piece));
         }
         if self.partial.begun {
-            self.partial.push(piece, logical.packet_bytes_max());
+            self.partial.push(piece);
             if complete {
                 logical.packet(&self.partial.bytes, self.partial.cut, &self.params, out)?;
                 self.partial.drop_it();

@@ -153,7 +153,10 @@ mod tests {
         for n in 0..unknown.len() {
             assert!(matches!(read_header(&unknown[..n]), Read::Need(need) if need > n && need <= HEADER_BYTES_MAX));
         }
-        assert_eq!(read_header(&[0x1F, 0x43, 0xB6, 0x75, 0xFF]), Read::Whole(Header { id: id::CLUSTER, size: None, bytes: 5 }));
+        assert_eq!(
+            read_header(&[0x1F, 0x43, 0xB6, 0x75, 0xFF]),
+            Read::Whole(Header { id: id::CLUSTER, size: None, bytes: 5 })
+        );
         assert_eq!(read_header(&[0x08, 0x80]), Read::Damaged);
         assert_eq!(read_header(&[0xA3, 0x00]), Read::Damaged);
     }

@@ -150,9 +150,8 @@ mod tests {
 
     fn frames(lacing: Lacing, payload: &[u8]) -> Option<Vec<Vec<u8>>> {
         let mut lace = Lace::default();
-        lace.fill(lacing, payload, 0).then(|| {
-            std::iter::from_fn(|| lace.next_frame().map(|(frame, _)| frame.to_vec())).collect()
-        })
+        lace.fill(lacing, payload, 0)
+            .then(|| std::iter::from_fn(|| lace.next_frame().map(|(frame, _)| frame.to_vec())).collect())
     }
 
     #[test]

@@ -6,9 +6,9 @@
 mod ebml;
 mod lace;
 mod pcm;
-mod track;
 #[cfg(test)]
 mod tests;
+mod track;
 
 use ebml::{HEADER_BYTES_MAX, Header, Read, children, id, int, read_header};
 use lace::{BlockHeader, Lace, Lacing, read_block_header};
@@ -139,7 +139,10 @@ impl Webm {
     /// Passes over at least one byte and then up to the next mark.
     fn damaged(&mut self, feed: &mut Feed<'_>) -> Result<Progress, DecodeError> {
         if !self.begun {
-            return Err(DecodeError::Malformed { container: NAME, what: "the stream does not begin with an EBML header" });
+            return Err(DecodeError::Malformed {
+                container: NAME,
+                what: "the stream does not begin with an EBML header",
+            });
         }
         self.state = State::Resync(feed.skip(1));
         Ok(Progress::On)
@@ -220,7 +223,13 @@ impl Webm {
         }
     }
 
-    fn block(&mut self, header: Header, size: u64, feed: &mut Feed<'_>, out: &mut DecodeOut) -> Result<Progress, DecodeError> {
+    fn block(
+        &mut self,
+        header: Header,
+        size: u64,
+        feed: &mut Feed<'_>,
+        out: &mut DecodeOut,
+    ) -> Result<Progress, DecodeError> {
         let block = match Self::peek_block(feed, header.bytes, size) {
             None => return Ok(Progress::Starved),
             Some(Read::Whole(block)) => block,
@@ -303,7 +312,9 @@ impl Webm {
         };
         let number = track.number;
         // Another track's group may be a large picture: told by its first child before it is held.
-        let first_child = feed.peek(header.bytes + HEADER_BYTES_MAX.min(size as usize)).map(|front| read_header(&front[header.bytes..]));
+        let first_child = feed
+            .peek(header.bytes + HEADER_BYTES_MAX.min(size as usize))
+            .map(|front| read_header(&front[header.bytes..]));
         let Some(first_child) = first_child else { return Ok(Progress::Starved) };
         if let Read::Whole(Header { id: id::BLOCK, size: Some(block_size), bytes }) = first_child {
             match Self::peek_block(feed, header.bytes + bytes, block_size.min(size.saturating_sub(bytes as u64))) {
@@ -397,13 +408,18 @@ impl Decoder for Webm {
         if bytes > 0 {
             out.warnings.push(match self.state {
                 State::Resync(before) => DecodeWarning::Resynced { container: NAME, bytes: before + bytes },
-                State::Element | State::Skip(_) | State::Pcm(_) => DecodeWarning::TruncatedTail { what: "element", bytes },
+                State::Element | State::Skip(_) | State::Pcm(_) => {
+                    DecodeWarning::TruncatedTail { what: "element", bytes }
+                }
             });
         }
         self.carry = Vec::new();
         self.state = State::Element;
         if !self.opened && (self.begun || bytes > 0) {
-            return Err(DecodeError::Malformed { container: NAME, what: "the stream ended before its tracks were described" });
+            return Err(DecodeError::Malformed {
+                container: NAME,
+                what: "the stream ended before its tracks were described",
+            });
         }
         Ok(false)
     }

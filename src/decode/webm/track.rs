@@ -1,8 +1,8 @@
 //! The header elements: what the document is and which track is decoded.
 
-use super::{BLOCK_BYTES_MAX, NAME};
 use super::ebml::{children, float, id, uint};
 use super::pcm::PcmLayout;
+use super::{BLOCK_BYTES_MAX, NAME};
 use crate::audio::{CHANNELS_MAX, RATE_HZ_MAX, RATE_HZ_MIN};
 use crate::decode::codec::opus::{OPUS_RATE_HZ, OpusHead};
 use crate::decode::codec::{self, CodecSetup, vorbis};
@@ -202,7 +202,8 @@ fn plain_format(entry: &Entry<'_>, params: &DecodeParams) -> Result<(u32, u16), 
         return Err(unsupported(format!("a sample rate of {rate_hz} Hz; {RATE_HZ_MIN} to {RATE_HZ_MAX} are")));
     }
     let channels = u16::try_from(entry.channels).ok().filter(|n| (1..=CHANNELS_MAX).contains(n));
-    let channels = channels.ok_or_else(|| unsupported(format!("{} channels; 1 to {CHANNELS_MAX} are", entry.channels)))?;
+    let channels =
+        channels.ok_or_else(|| unsupported(format!("{} channels; 1 to {CHANNELS_MAX} are", entry.channels)))?;
     let rate_hz = rate_hz as u32;
     check_declared(&params.format, NAME, &[rate_hz], channels)?;
     Ok((rate_hz, channels))
