@@ -49,3 +49,83 @@ impl Decoder for OpusPackets {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audio::{Encoding, OutputChannels, PcmSpec};
+    use crate::decode::DecodeWarning;
+    use crate::decode::testing::*;
+
+    /// The packets of a stream with one a page, its two headers left out.
+    fn packets() -> Vec<Vec<u8>> {
+        let bytes = fixture("audio/live-opus.ogg");
+        let mut packets = Vec::new();
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let body = 27 + usize::from(rest[26]);
+            let end = body + rest[27..body].iter().map(|&lacing| usize::from(lacing)).sum::<usize>();
+            packets.push(rest[body..end].to_vec());
+            rest = &rest[end..];
+        }
+        packets.split_off(2)
+    }
+
+    fn declared(rate_hz: u32, channels: u16, output_rate_hz: u32) -> DecodeParams {
+        let mut params = params(Encoding::Opus, output_rate_hz, OutputChannels::Source);
+        (params.format.sample_rate, params.format.channels) = (Some(rate_hz), Some(channels));
+        params
+    }
+
+    #[test]
+    fn packets_are_what_they_are_in_a_container() {
+        let packets = packets();
+        let sizes = packets.iter().map(Vec::len).collect();
+        let bare = decode_all(&declared(16_000, 2, 48_000), &packets.concat(), &Cuts::Sizes(sizes));
+        assert_eq!(
+            (bare.spec, &bare.error, &bare.warnings[..]),
+            (PcmSpec { rate_hz: 48_000, channels: 2 }, &None, &[][..])
+        );
+        let ogg = decode_all(&native(Encoding::Ogg), &fixture("audio/live-opus.ogg"), &Cuts::None);
+        // No header tells the 312 frames of pre-skip, nor where the last packet's sound ends.
+        assert_eq!(bare.frames(), packets.len() * 960);
+        assert!(bare.samples[312 * 2..].starts_with(&ogg.samples));
+    }
+
+    #[test]
+    fn a_corrupt_packet_is_concealed_and_an_empty_one_ignored() {
+        let mut packets = packets();
+        packets[10].fill(0xFF);
+        packets.insert(20, Vec::new());
+        packets.insert(0, vec![0xFF; 50]);
+        let sizes = packets.iter().map(Vec::len).collect();
+        let bare = decode_all(&declared(48_000, 2, 16_000), &packets.concat(), &Cuts::Sizes(sizes));
+        assert_eq!((bare.error.as_ref(), bare.frames()), (None, (packets.len() - 2) * 320));
+        let codec = "opus";
+        assert_eq!(bare.warnings, [DecodeWarning::PacketSkipped { codec }, DecodeWarning::PacketConcealed { codec }]);
+    }
+
+    #[test]
+    fn declarations_that_opus_does_not_have_are_refused() {
+        for (rate_hz, channels) in [(8_000, 1), (12_000, 2), (16_000, 1), (24_000, 2), (48_000, 2)] {
+            assert!(OpusPackets::new(&declared(rate_hz, channels, 16_000)).is_ok());
+        }
+        for (rate_hz, channels) in [(44_100, 1), (11_025, 1), (48_000, 3)] {
+            let refused = OpusPackets::new(&declared(rate_hz, channels, 16_000)).err();
+            assert!(matches!(refused, Some(DecodeError::Unsupported { container: "opus", .. })));
+        }
+    }
+
+    #[test]
+    fn random_packets_do_no_harm() {
+        let mut random = Random(3);
+        let (mut bytes, mut sizes) = (Vec::new(), Vec::new());
+        for packet in packets().iter().cycle().take(2_000) {
+            let packet = mutate(packet, &mut random);
+            sizes.push(packet.len());
+            bytes.extend(packet);
+        }
+        let decoded = decode_all(&declared(48_000, 1, 48_000), &bytes, &Cuts::Sizes(sizes));
+        assert!(decoded.frames() > 1_000 * 960);
+    }
+}

@@ -131,7 +131,7 @@ pub(crate) fn decode_all(params: &DecodeParams, bytes: &[u8], cuts: &Cuts) -> De
 fn keep(done: &mut Decoded, out: &DecodeOut) {
     let channels = usize::from(out.pcm.spec.channels);
     if !out.pcm.samples.is_empty() {
-        assert!(channels > 0 && out.pcm.samples.len() % channels == 0, "half a frame");
+        assert!(channels > 0 && out.pcm.samples.len().is_multiple_of(channels), "half a frame");
         // The largest packet of any codec here is FLAC's 65,535 frames.
         assert!(out.pcm.frames() <= 65_535, "{} frames in one step", out.pcm.frames());
         assert!(out.pcm.samples.iter().all(|s| s.is_finite() && s.abs() <= 8.0), "a sample that is no sound");

@@ -18,13 +18,13 @@ const NAME: &str = "vorbis";
 /// Bytes of the identification header (section 4.2.2).
 const IDENT_BYTES: usize = 30;
 
-/// Bytes of the set-up header: libvorbis writes 3 to 8 KiB.
+/// Bytes of the set-up header: libvorbis writes 3 to 11 KiB.
 pub(crate) const SETUP_BYTES_MAX: usize = 64 << 10;
 
-/// Entries of all codebooks: libvorbis has some 6,000. A few bytes of header can claim millions of them.
+/// Entries of all codebooks: libvorbis has up to 20,000. A few bytes of header can claim millions of them.
 const CODEBOOK_ENTRIES_MAX: u32 = 1 << 16;
 
-/// Values of all codebooks' vectors: libvorbis has some 20,000. As floats, they take 2 MiB at this limit.
+/// Values of all codebooks' vectors: libvorbis has up to 86,000. As floats, they take 2 MiB at this limit.
 const CODEBOOK_VALUES_MAX: u64 = 1 << 19;
 
 /// Samples beyond this are not sound.
@@ -309,12 +309,50 @@ impl PacketDecoder for Vorbis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::testing::*;
+    use crate::decode::testing::fixture;
+
+    /// Identification and set-up header as ffmpeg wrote them: alone on the first page, last on the second.
+    fn headers() -> (Vec<u8>, Vec<u8>) {
+        let bytes = fixture("audio/studio48-vorbis.webm");
+        let at = |mark: &[u8]| memchr::memmem::find(&bytes, mark).expect("a header");
+        let (ident, setup) = (at(b"\x01vorbis"), at(b"\x05vorbis"));
+        // The framing bit and what is before it decide the end; zeros behind it are allowed.
+        let end = setup + memchr::memmem::find(&bytes[setup..], &[0x1F, 0x43, 0xB6, 0x75]).expect("a cluster");
+        let tags = memchr::memmem::find(&bytes[setup..end], &[0x12, 0x54, 0xC3, 0x67]).map_or(end, |at| setup + at);
+        (bytes[ident..ident + IDENT_BYTES].to_vec(), bytes[setup..tags].to_vec())
+    }
 
     #[test]
-    fn probe() {
-        let bytes = fixture("audio/studio48-vorbis.ogg");
-        let at = memchr::memmem::find(&bytes, b"\x05vorbis").unwrap() + 7;
-        println!("{:?}", codebook_sizes(&mut Bits { bytes: &bytes[at..], at: 0 }));
+    fn modes_are_found_from_the_end() {
+        let (ident, setup) = headers();
+        let headers = Headers::parse(&ident, &setup).expect("good headers");
+        assert_eq!(headers.spec, PcmSpec { rate_hz: 48_000, channels: 2 });
+        // libvorbis: mode 0 short, mode 1 long.
+        assert_eq!((headers.times.mode_bits, headers.times.long_modes), (1, 0b10));
+        let mut times = headers.times;
+        let (short, long) = (times.block_frames[0], times.block_frames[1]);
+        assert_eq!(times.next(&[0b00]), Some(0));
+        assert_eq!(times.next(&[0b10]), Some(u64::from(short + long) / 4));
+        assert_eq!(times.next(&[0b10]), Some(u64::from(long) / 2));
+        assert_eq!((times.next(&[0b01]), times.next(&[])), (None, None));
+    }
+
+    #[test]
+    fn codebooks_that_claim_much_are_refused_before_they_are_built() {
+        let (ident, mut setup) = headers();
+        // The first codebook's number of entries follows its 24 bits of sync and 16 of dimensions, one byte in.
+        setup[7 + 1 + 5..7 + 1 + 8].fill(0xFF);
+        assert!(matches!(Headers::parse(&ident, &setup), Err(DecodeError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn cut_and_damaged_headers_are_errors() {
+        let (ident, setup) = headers();
+        for n in (0..setup.len()).step_by(97) {
+            assert!(Vorbis::new(&ident, &setup[..n]).is_err(), "set-up of {n} bytes");
+        }
+        for n in 0..IDENT_BYTES {
+            assert!(Vorbis::new(&ident[..n], &setup).is_err(), "identification of {n} bytes");
+        }
     }
 }
