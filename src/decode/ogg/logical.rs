@@ -21,8 +21,9 @@ const OPUS_TAGS: &[u8] = b"OpusTags";
 /// The first byte of every FLAC frame, and of no metadata block.
 const FLAC_SYNC: u8 = 0xFF;
 
-/// Milliseconds of lost audio that are filled; more would be a stream of nothing.
-const GAP_FILLED_MS_MAX: u64 = 5_000;
+/// Milliseconds of lost audio that are filled: a lost page of a recorder's has about 1,000. More would let a few bytes of
+/// hostile pages cost more than a few bytes of hostile Opus do, which last 120 ms each.
+const GAP_FILLED_MS_MAX: u64 = 2_000;
 
 /// Where a logical stream is.
 enum Phase {
