@@ -10,7 +10,7 @@ mod ogg;
 mod opus;
 mod segment;
 #[cfg(test)]
-mod testing;
+mod testing_live;
 mod webm;
 
 /// What a decoder is opened with.

@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::audio::{Encoding, OutputChannels, PcmSpec};
     use crate::decode::DecodeWarning;
-    use crate::decode::testing::*;
+    use crate::decode::testing_live::*;
 
     /// The packets of a stream with one a page, its two headers left out.
     fn packets() -> Vec<Vec<u8>> {

@@ -309,7 +309,7 @@ impl PacketDecoder for Vorbis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::testing::fixture;
+    use crate::decode::testing_live::fixture;
 
     /// Identification and set-up header as ffmpeg wrote them: alone on the first page, last on the second.
     fn headers() -> (Vec<u8>, Vec<u8>) {

@@ -1,4 +1,4 @@
-use super::super::testing::*;
+use super::super::testing_live::*;
 use super::page::checksum;
 use super::*;
 use crate::audio::{Encoding, OutputChannels, PcmSpec};

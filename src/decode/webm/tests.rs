@@ -1,4 +1,4 @@
-use super::super::testing::*;
+use super::super::testing_live::*;
 use super::block::GROUP_EXTRA_BYTES_MAX;
 use super::ebml::{children, id, read_header};
 use super::*;
