@@ -198,7 +198,8 @@ impl Logical {
     }
 
     fn audio_packet(&mut self, packet: &[u8], cut: bool, out: &mut DecodeOut) {
-        if let Some(audio) = self.audio.as_mut() {
+        // ffmpeg ends FLAC with an empty packet; its time is none, whatever the codec.
+        if let Some(audio) = self.audio.as_mut().filter(|_| !packet.is_empty()) {
             audio.times.next(packet);
             audio.segment.packet(if cut { &[] } else { packet }, out);
         }
