@@ -9,20 +9,27 @@ mod aiff;
 mod caf;
 mod chunks;
 pub(crate) mod codec;
+mod feed;
 mod flac;
 mod framing;
 mod g711;
 pub(crate) mod header;
 mod mp3;
 mod mp4;
+mod ogg;
+mod opus;
 mod pcm;
 mod pcm_file;
 #[cfg(test)]
 mod push_test;
+mod segment;
 mod sniff;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod testing_live;
 mod wav;
+mod webm;
 
 /// What a decoder is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +198,9 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         Encoding::Mp4 => Ok(Box::new(mp4::Mp4::new(params))),
         Encoding::Mp3 => Ok(Box::new(mp3::Mp3::new(params))),
         Encoding::Aac => Ok(Box::new(adts::Adts::new(params))),
+        Encoding::Opus => Ok(Box::new(opus::OpusPackets::new(params)?)),
+        Encoding::Ogg => Ok(Box::new(ogg::Ogg::new(params))),
+        Encoding::Webm => Ok(Box::new(webm::Webm::new(params))),
         Encoding::PcmS16le
         | Encoding::PcmS16be
         | Encoding::PcmS24le
@@ -203,6 +213,5 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
         Encoding::Caf => Ok(Box::new(caf::Caf::new(params))),
         Encoding::Wav => Ok(Box::new(wav::Wav::open(params))),
-        Encoding::Opus | Encoding::Ogg | Encoding::Webm => Err(DecodeError::Unrecognised),
     }
 }

@@ -4,8 +4,10 @@ pub(crate) mod aac;
 pub(super) mod alac;
 pub(super) mod flac;
 pub(crate) mod mp3;
+pub(crate) mod opus;
 pub(crate) mod planar;
 mod symphonia;
+pub(crate) mod vorbis;
 
 use super::{DecodeError, DecodeOut, DecodeWarning};
 use crate::audio::{OutputFormat, PcmSpec, StreamFormat};
@@ -53,13 +55,13 @@ pub(crate) trait PacketDecoder: Send {
 /// # Errors
 /// [`DecodeError`] where the set-up data is damaged or asks for what is not supported.
 pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dyn PacketDecoder>, DecodeError> {
-    let _ = output;
     match setup {
         CodecSetup::Aac { config } => Ok(Box::new(aac::Aac::open(config)?)),
         CodecSetup::Mp3 => Ok(Box::new(mp3::MpegAudio::default())),
         CodecSetup::Flac { streaminfo } => Ok(Box::new(flac::Flac::new(streaminfo)?)),
         CodecSetup::Alac { cookie } => Ok(Box::new(alac::Alac::new(cookie)?)),
-        CodecSetup::Opus { .. } | CodecSetup::Vorbis { .. } => Err(DecodeError::Unrecognised),
+        CodecSetup::Opus { head } => Ok(Box::new(opus::Opus::new(head, output)?)),
+        CodecSetup::Vorbis { ident, setup } => Ok(Box::new(vorbis::Vorbis::new(ident, setup)?)),
     }
 }
 
