@@ -1,0 +1,3 @@
+//! From bytes to blocks of output PCM.
+
+pub mod offline;
