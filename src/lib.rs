@@ -13,4 +13,10 @@ pub mod websocket;
 
 // runtime
 pub mod config;
+pub mod pipeline;
 pub mod sink;
+
+// composition and command line
+pub mod app;
+pub mod cli;
+pub mod client;

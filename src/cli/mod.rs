@@ -1,0 +1,95 @@
+//! The command line: a file a command. Arguments in, exit code out; everything else is the library's work.
+
+mod bench;
+mod check;
+mod decode;
+mod demo;
+mod input;
+mod listen;
+mod progress;
+mod replay;
+mod serve;
+mod settings;
+mod terminal;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
+
+/// Real-time audio ingest: any browser's microphone in over one WebSocket, clean PCM out.
+#[derive(Debug, Parser)]
+#[command(name = "voxgate", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = "Example:\n  voxgate demo")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Replay(replay::Args),
+    Bench(bench::Args),
+    Listen(listen::Args),
+    Decode(decode::Args),
+    Check(check::Args),
+    Demo(demo::Args),
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug)]
+enum Failure {
+    /// The arguments or the configuration are wrong: exit code 2.
+    Usage(anyhow::Error),
+    /// It went wrong while running: exit code 1.
+    Runtime(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Runtime(error)
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.into())
+    }
+}
+
+/// Runs the command the arguments name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap says so by its exit code. A closed terminal needs no words.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Bench(args) => bench::run(args),
+        Command::Listen(args) => listen::run(args),
+        Command::Decode(args) => decode::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Demo(args) => demo::run(args),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Runtime(error)) => {
+            terminal::error(&error);
+            ExitCode::from(1)
+        }
+        Err(Failure::Usage(error)) => {
+            terminal::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
