@@ -8,11 +8,16 @@
 pub mod analysis;
 pub mod audio;
 pub mod decode;
+pub mod dialect;
+pub mod protocol;
 pub mod resample;
+pub mod session;
 pub mod websocket;
 
 // runtime
+pub mod clock;
 pub mod config;
+pub mod hub;
 pub mod pipeline;
 pub mod sink;
 

@@ -8,10 +8,10 @@ use anyhow::{Context, anyhow};
 
 use super::input::FormatArgs;
 use super::{Failure, terminal};
-use crate::audio::{OutputChannels, OutputFormat, PcmSpec};
+use crate::audio::{OutputChannels, OutputFormat, PcmSpec, convert};
 use crate::client::wav::WavFile;
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
-use crate::pipeline::offline::{OutputRate, decode_to_pcm};
+use crate::pipeline::{OfflineReport, decode_all};
 
 /// Decode a file to 16-bit PCM, exactly as the server would.
 #[derive(Debug, clap::Args)]
@@ -52,46 +52,50 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     } else {
         Box::new(File::open(&args.file).with_context(|| format!("cannot open {}", args.file.display()))?)
     };
-    let summary = if args.output == Path::new("-") {
+    let (report, spec) = if args.output == Path::new("-") {
         let mut out = BufWriter::new(io::stdout().lock());
-        let summary = decode_into(&mut input, &params, &mut |_, block| write_samples(&mut out, block));
+        let done = decode_into(&mut input, &params, &mut |_, block| write_samples(&mut out, block))?;
         out.flush().context("standard output")?;
-        summary
+        done
     } else {
-        into_file(&mut input, &params, &args.output)
-    }
-    .with_context(|| args.file.display().to_string())?;
-    let (rate_hz, channels) = summary.spec.map_or((args.rate, 1), |spec| (spec.rate_hz, spec.channels));
+        into_file(&mut input, &params, &args.output).with_context(|| args.file.display().to_string())?
+    };
     let mut line = format!(
-        "{}: {} -> {} Hz, {channels} channel(s), {} samples, {}",
+        "{}: {} Hz, {} channel(s), {} samples, {}",
         args.file.display(),
-        terminal::bytes(summary.input_bytes),
-        rate_hz,
-        summary.frames,
-        terminal::seconds(summary.duration_ms()),
+        spec.rate_hz,
+        spec.channels,
+        report.frames,
+        terminal::seconds(report.frames * 1_000 / u64::from(spec.rate_hz)),
     );
-    for warning in &summary.warnings {
+    for warning in &report.warnings {
         line.push_str(&format!("\nwarning: {warning}"));
-    }
-    if summary.warnings_total > summary.warnings.len() as u64 {
-        line.push_str(&format!("\n{} warnings in all", summary.warnings_total));
     }
     terminal::note(&line);
     Ok(())
 }
 
-type Summary = crate::pipeline::offline::Summary;
+/// What came of a file, and what it came out as.
+type Decoded = (OfflineReport, PcmSpec);
 
 fn decode_into(
     input: &mut dyn io::Read,
     params: &DecodeParams,
     on_block: &mut dyn FnMut(PcmSpec, &[i16]) -> io::Result<()>,
-) -> anyhow::Result<Summary> {
-    Ok(decode_to_pcm(input, params, OutputRate::Params, on_block)?)
+) -> anyhow::Result<Decoded> {
+    let mut s16 = Vec::new();
+    let mut output = PcmSpec { rate_hz: params.output.rate_hz, channels: 1 };
+    let report = decode_all(params, input, &mut |spec, block| {
+        output = spec;
+        s16.clear();
+        convert::f32_to_s16(block, &mut s16);
+        on_block(spec, &s16)
+    })?;
+    Ok((report, output))
 }
 
 /// Into a WAV file. It has its name only once it is whole, so a failure harms nothing that was there before.
-fn into_file(input: &mut dyn io::Read, params: &DecodeParams, path: &Path) -> anyhow::Result<Summary> {
+fn into_file(input: &mut dyn io::Read, params: &DecodeParams, path: &Path) -> anyhow::Result<Decoded> {
     let special = std::fs::metadata(path).is_ok_and(|found| !found.is_file());
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
@@ -103,9 +107,9 @@ fn into_file(input: &mut dyn io::Read, params: &DecodeParams, path: &Path) -> an
         return done;
     }
     match done {
-        Ok(summary) => {
+        Ok(decoded) => {
             std::fs::rename(&target, path).with_context(cannot)?;
-            Ok(summary)
+            Ok(decoded)
         }
         Err(error) => {
             // The first error is the one that matters.
@@ -115,9 +119,9 @@ fn into_file(input: &mut dyn io::Read, params: &DecodeParams, path: &Path) -> an
     }
 }
 
-fn write_wav(input: &mut dyn io::Read, params: &DecodeParams, file: &File) -> anyhow::Result<Summary> {
+fn write_wav(input: &mut dyn io::Read, params: &DecodeParams, file: &File) -> anyhow::Result<Decoded> {
     let mut wav = None;
-    let summary = decode_into(input, params, &mut |spec, block| {
+    let decoded = decode_into(input, params, &mut |spec, block| {
         let mut open = match wav.take() {
             Some(open) => open,
             None => WavFile::new(BufWriter::new(file), spec)?,
@@ -131,7 +135,7 @@ fn write_wav(input: &mut dyn io::Read, params: &DecodeParams, file: &File) -> an
         None => WavFile::new(BufWriter::new(file), PcmSpec { rate_hz: params.output.rate_hz, channels: 1 })?,
     };
     wav.finish().context("cannot write the WAV file")?;
-    Ok(summary)
+    Ok(decoded)
 }
 
 /// Bare samples, little-endian.

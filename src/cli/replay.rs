@@ -9,12 +9,12 @@ use serde_json::json;
 use super::input::{self, FormatArgs};
 use super::progress::Display;
 use super::{Failure, terminal};
-use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
+use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec, StreamFormat, convert};
 use crate::client::pace::{Pace, Speed};
 use crate::client::replay::{Carriage, Outcome, Plan, replay};
 use crate::client::{ClientError, WsUrl};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
-use crate::pipeline::offline::{OutputRate, Summary, decode_to_pcm};
+use crate::pipeline::decode_all;
 
 /// Where `serve` listens unless told otherwise.
 pub(super) const DEFAULT_URL: &str = "ws://127.0.0.1:8080/ws";
@@ -87,8 +87,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let mut jobs = Vec::new();
     for path in &args.files {
         let format = args.format.of(path).map_err(Failure::Usage)?;
-        let (plan, duration_ms) =
-            plan(args, input::read(path)?, format).with_context(|| path.display().to_string())?;
+        let (plan, duration_ms) = plan(args, input::read(path)?, format).with_context(|| path.display().to_string())?;
         for copy in 1..=args.streams {
             let name =
                 path.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
@@ -126,28 +125,43 @@ pub(super) fn timed(bytes: Vec<u8>, format: StreamFormat, frame_ms: u64, speed: 
     if speed == Speed::Max {
         return Ok((bytes, format, Pace::at_once(total_bytes, UNTIMED_FRAME_BYTES), None));
     }
-    let summary = decode_all(&bytes, format, &mut |_| {}).context("its duration cannot be told; try --speed max")?;
-    let pace = Pace::timed(total_bytes, summary.duration_ms(), frame_ms, 1, speed);
-    Ok((bytes, format, pace, Some(summary.duration_ms())))
+    let (_, duration_ms) = decode_at(UNKNOWN_RATE_HZ, &bytes, format, &mut |_| {})
+        .context("its duration cannot be told; try --speed max")?;
+    let pace = Pace::timed(total_bytes, duration_ms, frame_ms, 1, speed);
+    Ok((bytes, format, pace, Some(duration_ms)))
 }
 
 /// A file as PCM at its own rate and channels.
 fn decoded(bytes: &[u8], format: StreamFormat) -> anyhow::Result<(Vec<u8>, StreamFormat, u64)> {
     let mut pcm = Vec::new();
-    let summary = decode_all(bytes, format, &mut |block| pcm.extend(block.iter().flat_map(|s| s.to_le_bytes())))?;
-    let Some(spec) = summary.spec else { bail!("there is no audio in it") };
-    let format = StreamFormat::new(Encoding::PcmS16le, Some(spec.rate_hz), Some(spec.channels.into()))?;
-    Ok((pcm, format, summary.duration_ms()))
+    let (source, mut duration_ms) =
+        decode_at(UNKNOWN_RATE_HZ, bytes, format, &mut |block| convert::f32_to_s16(block, &mut pcm))?;
+    let Some(source) = source else { bail!("there is no audio in it") };
+    if source.rate_hz != UNKNOWN_RATE_HZ {
+        pcm.clear();
+        (_, duration_ms) = decode_at(source.rate_hz, bytes, format, &mut |block| convert::f32_to_s16(block, &mut pcm))?;
+    }
+    let format = StreamFormat::new(Encoding::PcmS16le, Some(source.rate_hz), Some(source.channels.into()))?;
+    Ok((pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect(), format, duration_ms))
 }
 
-fn decode_all(bytes: &[u8], format: StreamFormat, on_block: &mut dyn FnMut(&[i16])) -> anyhow::Result<Summary> {
-    let output = OutputFormat { rate_hz: 48_000, channels: OutputChannels::Source };
+/// The rate that is tried before a file's own is known; most have it.
+const UNKNOWN_RATE_HZ: u32 = 48_000;
+
+/// Decodes a whole file; gives what its source is, and its duration in milliseconds.
+fn decode_at(
+    rate_hz: u32,
+    bytes: &[u8],
+    format: StreamFormat,
+    on_block: &mut dyn FnMut(&[f32]),
+) -> anyhow::Result<(Option<PcmSpec>, u64)> {
+    let output = OutputFormat { rate_hz, channels: OutputChannels::Source };
     let params = DecodeParams { format, output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
-    let summary = decode_to_pcm(&mut &bytes[..], &params, OutputRate::Source, &mut |_, block| {
+    let report = decode_all(&params, &mut &bytes[..], &mut |_, block| {
         on_block(block);
         Ok(())
     })?;
-    Ok(summary)
+    Ok((report.source, report.frames * 1_000 / u64::from(rate_hz)))
 }
 
 /// A stream's name and what became of it.

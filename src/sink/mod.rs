@@ -1,6 +1,10 @@
 //! Where clean PCM goes: one file a sink. A sink takes blocks in its stream's own task and never waits; what must wait
 //! (a disk, a network) sits behind the sink's own bounded queue. A sink knows no socket and no message.
 
+pub mod levels;
+pub mod recorder;
+pub mod voice;
+
 use crate::audio::PcmSpec;
 
 /// A run of output samples, in stream order.
@@ -52,6 +56,18 @@ pub enum SinkEvent {
         peak_dbfs: f32,
         /// Whether a sample reached full scale.
         clipped: bool,
+    },
+    /// Audio was dropped before any sink saw it; silence takes its place.
+    Dropped {
+        /// Where the hole begins, on the stream's timeline.
+        from_ms: u64,
+        /// How long it is.
+        dropped_ms: u64,
+    },
+    /// All speech of the stream, told at its end.
+    SpeechTotal {
+        /// Its sum.
+        speech_ms: u64,
     },
     /// The sink failed and takes nothing any more; the stream goes on without it.
     Failed {

@@ -1,0 +1,44 @@
+//! The server's two clocks: a monotonic one that timers use, and the wall clock that only timestamps follow (failures.md row 30).
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A monotonic clock that starts with the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    /// A clock at 0.
+    pub fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// Microseconds since the start.
+    pub fn now_us(self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Milliseconds since the start.
+    pub fn now_ms(self) -> u64 {
+        self.now_us() / 1_000
+    }
+
+    /// The wall-clock time of a moment of this clock, in milliseconds since the Unix epoch.
+    pub fn unix_ms_of(self, at_ms: u64) -> u64 {
+        unix_ms().saturating_sub(self.now_ms().saturating_sub(at_ms))
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A moment as RFC 3339 in UTC with milliseconds.
+pub fn rfc3339(unix_ms: u64) -> String {
+    i64::try_from(unix_ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map_or_else(|| "9999-12-31T23:59:59.999Z".to_owned(), |t| format!("{t:.3}"))
+}

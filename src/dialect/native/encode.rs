@@ -1,0 +1,87 @@
+//! Server messages: events in, JSON text out, with the envelope's `timestamp`, `reply_to` and `seq`.
+
+use std::io::Write as _;
+
+use crate::protocol::{AudioReceived, Event};
+
+/// What stands around an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    /// Milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+    /// The `id` it answers.
+    pub reply_to: Option<&'a str>,
+    /// Its number in the session, for session events.
+    pub seq: Option<u64>,
+}
+
+/// Appends an event as one JSON object.
+pub fn encode(event: &Event, envelope: Envelope<'_>, out: &mut Vec<u8>) {
+    if let Event::AudioReceived(a) = event {
+        return encode_audio_received(a, envelope, out);
+    }
+    // Writing to a Vec cannot fail, and the types have only string keys.
+    serde_json::to_writer(&mut *out, event).expect("events serialise");
+    let closing = out.pop();
+    debug_assert_eq!(closing, Some(b'}'));
+    tail(envelope, out);
+}
+
+/// The acknowledgement, written by hand: it is the one message a stream causes many times a second.
+pub fn encode_audio_received(a: &AudioReceived, envelope: Envelope<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"type\":\"audio_received\",\"stream_id\":\"");
+    out.extend_from_slice(a.stream_id.as_bytes()); // [A-Za-z0-9_-]: nothing to escape
+    out.push(b'"');
+    for (key, value) in [
+        ("received_bytes", a.received_bytes),
+        ("received_frames", a.received_frames),
+        ("decoded_ms", a.decoded_ms),
+        ("output_samples", a.output_samples),
+        ("buffered_ms", a.buffered_ms),
+        ("dropped_ms", a.dropped_ms),
+        ("processing_us", a.processing_us),
+    ] {
+        out.extend_from_slice(b",\"");
+        out.extend_from_slice(key.as_bytes());
+        out.extend_from_slice(b"\":");
+        decimal(value, out);
+    }
+    tail(envelope, out);
+}
+
+fn tail(envelope: Envelope<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"timestamp\":\"");
+    timestamp(envelope.unix_ms, out);
+    out.push(b'"');
+    if let Some(id) = envelope.reply_to {
+        out.extend_from_slice(b",\"reply_to\":");
+        serde_json::to_writer(&mut *out, id).expect("strings serialise");
+    }
+    if let Some(seq) = envelope.seq {
+        out.extend_from_slice(b",\"seq\":");
+        decimal(seq, out);
+    }
+    out.push(b'}');
+}
+
+fn decimal(mut n: u64, out: &mut Vec<u8>) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (n % 10) as u8;
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// RFC 3339 in UTC with milliseconds.
+fn timestamp(unix_ms: u64, out: &mut Vec<u8>) {
+    match jiff::Timestamp::from_millisecond(i64::try_from(unix_ms).unwrap_or(i64::MAX)) {
+        Ok(t) => write!(out, "{t:.3}").expect("writing to a Vec cannot fail"),
+        Err(_) => out.extend_from_slice(b"9999-12-31T23:59:59.999Z"),
+    }
+}

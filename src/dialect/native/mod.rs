@@ -1,0 +1,11 @@
+//! The project's own dialect: one JSON object a text frame (protocol section 1).
+
+mod decode;
+mod encode;
+mod types;
+
+pub use decode::{DecodeLimits, decode};
+pub use encode::{Envelope, encode, encode_audio_received};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! The JSON shapes of client messages. Unknown fields are ignored; absent optional ones are `None`.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+/// What every message has.
+#[derive(Deserialize)]
+pub(super) struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) id: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Ping {
+    pub(super) payload: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Authenticate {
+    pub(super) token: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Text {
+    pub(super) text: String,
+    pub(super) conversation_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ConnectionInfoRequest {
+    pub(super) connection_id: Option<uuid::Uuid>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct StreamRef {
+    pub(super) stream_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListenStart {
+    pub(super) stream_id: Option<String>,
+    pub(super) conversation_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ListenStop {
+    pub(super) listener_id: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Events {
+    pub(super) events: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Format<'a> {
+    #[serde(borrow)]
+    pub(super) encoding: Option<Cow<'a, str>>,
+    pub(super) sample_rate: Option<u32>,
+    pub(super) channels: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(super) enum Channels {
+    Count(i64),
+    Name(String),
+}
+
+#[derive(Deserialize, Default)]
+pub(super) struct Output {
+    pub(super) sample_rate: Option<u32>,
+    pub(super) channels: Option<Channels>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AudioStart<'a> {
+    pub(super) stream_id: Option<String>,
+    #[serde(borrow)]
+    pub(super) format: Option<Format<'a>>,
+    pub(super) output: Option<Output>,
+    pub(super) ack_ms: Option<u32>,
+    pub(super) record: Option<bool>,
+    pub(super) framing: Option<String>,
+    pub(super) overflow: Option<String>,
+    pub(super) conversation_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct AudioData<'a> {
+    #[serde(borrow, default)]
+    pub(super) id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub(super) data: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) stream_id: Option<Cow<'a, str>>,
+    pub(super) offset: Option<u64>,
+    #[serde(borrow, default)]
+    pub(super) format: Option<Format<'a>>,
+}

@@ -1,0 +1,163 @@
+//! A connection's outbound queue: what others want it to be told. Control and audio apart, both bounded.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+
+use crate::protocol::{CloseCode, Event, QueueInfo};
+
+/// Bounds of an outbox.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxLimits {
+    /// Events that may wait; one more closes the connection with 4111 (policy: disconnect).
+    pub messages: usize,
+    /// Bytes of listeners' audio that may wait; beyond it the oldest goes (policy: drop oldest).
+    pub audio_bytes: usize,
+}
+
+/// What a connection's task takes out.
+#[derive(Debug)]
+pub enum OutboxItem {
+    /// An event to encode and send.
+    Event(Box<Event>),
+    /// A whole WebSocket frame of audio, shared by all who get it.
+    Audio(Bytes),
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Box<Event>>,
+    audio: VecDeque<(u16, Bytes)>,
+    audio_bytes: usize,
+    /// Streams of which a frame was dropped since the last one that was sent.
+    gaps: Vec<u16>,
+    close: Option<(CloseCode, &'static str)>,
+}
+
+/// A connection's outbound queue and its wake-up.
+#[derive(Debug)]
+pub struct Outbox {
+    limits: OutboxLimits,
+    queue: Mutex<Queue>,
+    /// Something waits: an item, a close, or a sink with room again.
+    signal: AtomicBool,
+    waker: AtomicWaker,
+}
+
+/// Offset of the flags in a listener's frame, from its end of the WebSocket header on (protocol section 5).
+const FLAGS_AT: usize = 4;
+/// Flag: audio was dropped just before this frame.
+const FLAG_GAP: u8 = 1;
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new(limits: OutboxLimits) -> Self {
+        Self { limits, queue: Mutex::default(), signal: AtomicBool::new(false), waker: AtomicWaker::new() }
+    }
+
+    /// Calls the connection's task, for whatever reason.
+    pub fn wake(&self) {
+        if !self.signal.swap(true, Ordering::AcqRel) {
+            self.waker.wake();
+        }
+    }
+
+    /// Registers the task and tells whether it was called since the last time.
+    pub fn poll_signal(&self, cx: &std::task::Context<'_>) -> bool {
+        if self.signal.swap(false, Ordering::AcqRel) {
+            return true;
+        }
+        self.waker.register(cx.waker());
+        self.signal.swap(false, Ordering::AcqRel)
+    }
+
+    /// Queues an event. Past the bound the connection is closed as a slow consumer.
+    pub fn send(&self, event: Event) {
+        {
+            let mut q = self.lock();
+            if q.events.len() >= self.limits.messages {
+                q.close.get_or_insert((CloseCode::SlowConsumer, "reads too slowly"));
+                q.events.clear();
+            } else if q.close.is_none() {
+                q.events.push_back(Box::new(event));
+            }
+        }
+        self.wake();
+    }
+
+    /// Queues a listener's frame, made by [`listener_frame`](super::listener_frame), of the stream with that index; the oldest
+    /// audio makes room.
+    pub fn send_audio(&self, stream_index: u16, frame: Bytes) {
+        {
+            let mut q = self.lock();
+            if q.close.is_some() {
+                return;
+            }
+            q.audio_bytes += frame.len();
+            q.audio.push_back((stream_index, frame));
+            while q.audio_bytes > self.limits.audio_bytes && q.audio.len() > 1 {
+                if let Some((index, old)) = q.audio.pop_front() {
+                    q.audio_bytes -= old.len();
+                    if !q.gaps.contains(&index) {
+                        q.gaps.push(index);
+                    }
+                }
+            }
+        }
+        self.wake();
+    }
+
+    /// Closes the connection; the first reason counts.
+    pub fn close(&self, code: CloseCode, reason: &'static str) {
+        self.lock().close.get_or_insert((code, reason));
+        self.wake();
+    }
+
+    /// Whether it must close, and why.
+    pub fn closing(&self) -> Option<(CloseCode, &'static str)> {
+        self.lock().close
+    }
+
+    /// The next item, events first. After it may come more.
+    pub fn pop(&self) -> Option<OutboxItem> {
+        let mut q = self.lock();
+        if let Some(e) = q.events.pop_front() {
+            return Some(OutboxItem::Event(e));
+        }
+        let (index, frame) = q.audio.pop_front()?;
+        q.audio_bytes -= frame.len();
+        if q.audio.is_empty() {
+            q.audio = VecDeque::new();
+        }
+        let Some(at) = q.gaps.iter().position(|&g| g == index) else { return Some(OutboxItem::Audio(frame)) };
+        q.gaps.swap_remove(at);
+        Some(OutboxItem::Audio(with_gap(&frame)))
+    }
+
+    /// How full it is.
+    pub fn info(&self) -> QueueInfo {
+        let q = self.lock();
+        QueueInfo { messages: q.events.len(), bytes: q.audio_bytes, limit: self.limits.messages }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The same frame, saying that audio is missing before it.
+fn with_gap(frame: &Bytes) -> Bytes {
+    let header = match frame.get(1) {
+        Some(126) => 4,
+        Some(127) => 10,
+        _ => 2,
+    };
+    let mut copy = frame.to_vec();
+    if let Some(flags) = copy.get_mut(header + FLAGS_AT) {
+        *flags |= FLAG_GAP;
+    }
+    copy.into()
+}

@@ -1,0 +1,312 @@
+//! The directory of running streams, and who listens to each. A speaker's block is encoded once, whoever listens.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::connections::Connection;
+use crate::audio::{Encoding, OutputChannels, OutputFormat};
+use crate::protocol::{ChannelsInfo, Event, ListenTarget, ListenedStream, Speaker, StreamInfo};
+use crate::websocket::{OpCode, encode_header};
+
+/// What is known of a stream from its start.
+#[derive(Clone, Debug)]
+pub struct LiveStreamMeta {
+    /// Its unique id.
+    pub uid: Uuid,
+    /// The client's name for it.
+    pub stream_id: String,
+    /// Who sends it.
+    pub from: Speaker,
+    /// The conversation it belongs to.
+    pub conversation_id: Option<String>,
+    /// What is sent.
+    pub encoding: Encoding,
+    /// What comes out.
+    pub output: OutputFormat,
+    /// Its recording.
+    pub recording_id: Option<Uuid>,
+    /// Milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Listener {
+    id: Uuid,
+    connection: Arc<Connection>,
+}
+
+/// A running stream, as others see it.
+#[derive(Debug)]
+pub struct LiveStream {
+    /// From its start.
+    pub meta: LiveStreamMeta,
+    /// Its number in listeners' frames, unique on the server, so that one encoding serves all.
+    pub listen_index: u16,
+    /// Output channels; 0 until known.
+    pub channels: AtomicU16,
+    /// Position on its timeline in milliseconds.
+    pub position_ms: AtomicU64,
+    listeners: Mutex<Vec<Listener>>,
+    listener_count: AtomicUsize,
+}
+
+impl LiveStream {
+    /// Whether anybody listens.
+    pub fn is_heard(&self) -> bool {
+        self.listener_count.load(Ordering::Relaxed) > 0
+    }
+
+    /// Hands a frame to all listeners.
+    pub fn publish(&self, frame: &Bytes) {
+        for l in lock(&self.listeners).iter() {
+            l.connection.outbox.send_audio(self.listen_index, frame.clone());
+        }
+    }
+
+    /// As a row of a list.
+    pub fn info(&self) -> StreamInfo {
+        StreamInfo {
+            stream_id: self.meta.stream_id.clone(),
+            stream_uid: self.meta.uid.to_string(),
+            encoding: self.meta.encoding.name(),
+            conversation_id: self.meta.conversation_id.clone(),
+            started_at: crate::clock::rfc3339(self.meta.started_unix_ms),
+            decoded_ms: self.position_ms.load(Ordering::Relaxed),
+            recording_id: self.meta.recording_id,
+            listeners: self.listener_count.load(Ordering::Relaxed),
+        }
+    }
+
+    fn listened(&self) -> ListenedStream {
+        let channels = match (self.meta.output.channels, self.channels.load(Ordering::Relaxed)) {
+            (OutputChannels::Mono, _) => ChannelsInfo::Count(1),
+            (OutputChannels::Source, 0) => ChannelsInfo::Source,
+            (OutputChannels::Source, n) => ChannelsInfo::Count(n),
+        };
+        ListenedStream {
+            stream_uid: self.meta.uid.to_string(),
+            stream_id: self.meta.stream_id.clone(),
+            stream_index: self.listen_index,
+            sample_rate: self.meta.output.rate_hz,
+            channels,
+            from: self.meta.from.clone(),
+        }
+    }
+
+    fn attach(&self, listener: Listener) {
+        let mut all = lock(&self.listeners);
+        all.push(listener);
+        self.listener_count.store(all.len(), Ordering::Relaxed);
+    }
+
+    fn detach(&self, listener_id: Uuid) -> bool {
+        let mut all = lock(&self.listeners);
+        let before = all.len();
+        all.retain(|l| l.id != listener_id);
+        self.listener_count.store(all.len(), Ordering::Relaxed);
+        all.len() != before
+    }
+}
+
+/// What a new listener hears.
+#[derive(Debug)]
+pub struct Listening {
+    /// Its id.
+    pub listener_id: Uuid,
+    /// The streams that run now.
+    pub streams: Vec<ListenedStream>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    by_uid: HashMap<Uuid, Arc<LiveStream>>,
+    /// Which listen indices are taken.
+    taken: Vec<bool>,
+    /// Where the search for a free one begins, so that an index comes back as late as possible.
+    next: usize,
+    conversations: HashMap<String, Vec<Listener>>,
+}
+
+/// Every running stream.
+#[derive(Debug)]
+pub struct Directory {
+    index: Mutex<Index>,
+    max: usize,
+}
+
+impl Directory {
+    /// An empty directory for `max` streams, 65,536 at the most.
+    pub fn new(max: usize) -> Self {
+        Self { index: Mutex::default(), max: max.min(usize::from(u16::MAX) + 1) }
+    }
+
+    /// How many streams run.
+    pub fn len(&self) -> usize {
+        lock(&self.index).by_uid.len()
+    }
+
+    /// Whether none runs.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether no more streams are taken.
+    pub fn is_full(&self) -> bool {
+        self.len() >= self.max
+    }
+
+    /// Lists a stream and tells those who listen to its conversation. `None` where the server is full.
+    pub fn insert(&self, meta: LiveStreamMeta) -> Option<Arc<LiveStream>> {
+        let mut index = lock(&self.index);
+        if index.by_uid.len() >= self.max {
+            return None;
+        }
+        let listen_index = index.take_number(self.max)?;
+        let stream = Arc::new(LiveStream {
+            meta,
+            listen_index,
+            channels: AtomicU16::new(0),
+            position_ms: AtomicU64::new(0),
+            listeners: Mutex::default(),
+            listener_count: AtomicUsize::new(0),
+        });
+        index.by_uid.insert(stream.meta.uid, Arc::clone(&stream));
+        if let Some(c) = &stream.meta.conversation_id {
+            for l in index.conversations.get(c).into_iter().flatten() {
+                stream.attach(l.clone());
+                l.connection.outbox.send(Event::ListeningChanged {
+                    listener_id: l.id.to_string(),
+                    added: vec![stream.listened()],
+                    removed: Vec::new(),
+                });
+            }
+        }
+        Some(stream)
+    }
+
+    /// Takes a stream out and tells those who listen to its conversation.
+    pub fn remove(&self, stream: &LiveStream) {
+        let mut index = lock(&self.index);
+        if index.by_uid.remove(&stream.meta.uid).is_none() {
+            return;
+        }
+        index.taken[usize::from(stream.listen_index)] = false;
+        if let Some(c) = &stream.meta.conversation_id {
+            for l in index.conversations.get(c).into_iter().flatten() {
+                l.connection.outbox.send(Event::ListeningChanged {
+                    listener_id: l.id.to_string(),
+                    added: Vec::new(),
+                    removed: vec![stream.listen_index],
+                });
+            }
+        }
+    }
+
+    /// The streams one connection sends.
+    pub fn of_connection(&self, id: Uuid) -> Vec<StreamInfo> {
+        let index = lock(&self.index);
+        let mut rows: Vec<_> = index.by_uid.values().filter(|s| s.meta.from.connection_id == id).collect();
+        rows.sort_by_key(|s| s.meta.uid);
+        rows.into_iter().map(|s| s.info()).collect()
+    }
+
+    /// Begins to listen. `own` resolves the connection's own names; `None` where there is no such stream, or it is not the
+    /// listener's to hear (which are one answer, so that nobody can probe).
+    pub fn listen(
+        &self,
+        connection: &Arc<Connection>,
+        target: &ListenTarget,
+        own: impl Fn(&str) -> Option<Uuid>,
+    ) -> Option<Listening> {
+        let listener = Listener { id: Uuid::now_v7(), connection: Arc::clone(connection) };
+        let listener_id = listener.id;
+        let admin = connection.meta.admin;
+        let mut index = lock(&self.index);
+        let streams = match target {
+            ListenTarget::Stream(name) => {
+                let uid = own(name).or_else(|| name.parse().ok())?;
+                let stream = index.by_uid.get(&uid)?;
+                let mine = stream.meta.from.connection_id == connection.meta.id;
+                let shared = stream.meta.conversation_id.is_some()
+                    && stream.meta.conversation_id == connection.meta.conversation_id;
+                if !(admin || mine || shared) {
+                    return None;
+                }
+                stream.attach(listener);
+                vec![stream.listened()]
+            }
+            ListenTarget::Conversation(c) => {
+                if !(admin || connection.meta.conversation_id.as_ref() == Some(c)) {
+                    return None;
+                }
+                let mut streams: Vec<_> =
+                    index.by_uid.values().filter(|s| s.meta.conversation_id.as_ref() == Some(c)).cloned().collect();
+                streams.sort_by_key(|s| s.meta.uid);
+                for s in &streams {
+                    s.attach(listener.clone());
+                }
+                index.conversations.entry(c.clone()).or_default().push(listener);
+                streams.iter().map(|s| s.listened()).collect()
+            }
+        };
+        Some(Listening { listener_id, streams })
+    }
+
+    /// Stops listening. False where there was no such listener.
+    pub fn stop_listening(&self, listener_id: Uuid) -> bool {
+        let mut index = lock(&self.index);
+        let mut found = false;
+        for stream in index.by_uid.values() {
+            found |= stream.detach(listener_id);
+        }
+        index.conversations.retain(|_, all| {
+            let before = all.len();
+            all.retain(|l| l.id != listener_id);
+            found |= all.len() != before;
+            !all.is_empty()
+        });
+        found
+    }
+}
+
+impl Index {
+    fn take_number(&mut self, max: usize) -> Option<u16> {
+        for _ in 0..max {
+            let n = self.next;
+            self.next = (n + 1) % max;
+            if n >= self.taken.len() {
+                self.taken.resize(n + 1, false);
+            }
+            if !self.taken[n] {
+                self.taken[n] = true;
+                return u16::try_from(n).ok();
+            }
+        }
+        None
+    }
+}
+
+/// A listener's frame (protocol section 5) as a whole WebSocket frame: 16 bytes of header, then the samples, little-endian.
+/// `position` counts samples per channel.
+pub fn listener_frame(listen_index: u16, position: u64, after_gap: bool, last: bool, samples: &[i16]) -> Bytes {
+    const HEADER_BYTES: usize = 16;
+    const VERSION: u8 = 1;
+    const KIND_PCM_S16LE: u8 = 1;
+    let payload = HEADER_BYTES + samples.len() * 2;
+    let mut f = Vec::with_capacity(10 + payload);
+    encode_header(&mut f, OpCode::Binary, payload);
+    f.extend_from_slice(&[VERSION, KIND_PCM_S16LE]);
+    f.extend_from_slice(&listen_index.to_le_bytes());
+    f.extend_from_slice(&(u32::from(after_gap) | u32::from(last) << 1).to_le_bytes());
+    f.extend_from_slice(&position.to_le_bytes());
+    f.extend(samples.iter().flat_map(|s| s.to_le_bytes()));
+    f.into()
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}

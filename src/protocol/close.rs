@@ -1,0 +1,53 @@
+//! Close codes: what a client should do next (protocol section 7).
+
+/// Why the server closes a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseCode {
+    /// 1000: done.
+    Normal,
+    /// 1001: the server goes away; reconnect, with jitter.
+    GoingAway,
+    /// 1013: overloaded; back off.
+    Overloaded,
+    /// 4001: not authenticated; do not come back like this.
+    Unauthenticated,
+    /// 4003: forbidden.
+    Forbidden,
+    /// 4005: too many faults in a row.
+    TooManyFaults,
+    /// 4009: another connection took this one's place.
+    Superseded,
+    /// 4010: disconnected by an administrator.
+    Disconnected,
+    /// 4108: idle or dead.
+    Idle,
+    /// 4111: reads too slowly.
+    SlowConsumer,
+    /// 4129: over a rate limit.
+    RateLimited,
+    /// 4202: the node is draining; come back at once and resume.
+    Draining,
+    /// A code of RFC 6455 itself (1002, 1003, 1007, 1008, 1009, 1011).
+    WebSocket(u16),
+}
+
+impl CloseCode {
+    /// The number on the wire.
+    pub fn code(self) -> u16 {
+        match self {
+            Self::Normal => 1000,
+            Self::GoingAway => 1001,
+            Self::Overloaded => 1013,
+            Self::Unauthenticated => 4001,
+            Self::Forbidden => 4003,
+            Self::TooManyFaults => 4005,
+            Self::Superseded => 4009,
+            Self::Disconnected => 4010,
+            Self::Idle => 4108,
+            Self::SlowConsumer => 4111,
+            Self::RateLimited => 4129,
+            Self::Draining => 4202,
+            Self::WebSocket(code) => code,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The one error shape clients see, over the socket and over HTTP (protocol section 7).
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// How bad it is, for the reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// One message was wrong.
+    Low,
+    /// A stream or a request failed.
+    Medium,
+    /// The connection suffers.
+    High,
+    /// The server suffers.
+    Critical,
+}
+
+/// What went wrong, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the names are the protocol's own, section 7 describes them")]
+pub enum ErrorCode {
+    InvalidJson,
+    InvalidMessage,
+    UnknownMessageType,
+    MessageTooLarge,
+    InvalidBase64,
+    FormatRequired,
+    UnsupportedFormat,
+    DecodeFailed,
+    AudioGap,
+    StreamNotFound,
+    StreamExists,
+    StreamLimit,
+    StreamStalled,
+    Unauthenticated,
+    TokenInvalid,
+    TokenExpired,
+    Forbidden,
+    NotFound,
+    ConversationLimit,
+    RateLimited,
+    QuotaExceeded,
+    ResumeFailed,
+    SlowConsumer,
+    Overloaded,
+    Draining,
+    UpstreamUnavailable,
+    Internal,
+}
+
+impl ErrorCode {
+    /// Whether it counts towards the faults in a row that close a connection.
+    pub fn is_fault(self) -> bool {
+        matches!(self, Self::InvalidJson | Self::InvalidMessage | Self::UnknownMessageType | Self::InvalidBase64)
+    }
+
+    /// The default severity and whether trying again may help.
+    fn nature(self) -> (Severity, bool) {
+        match self {
+            Self::InvalidJson
+            | Self::InvalidMessage
+            | Self::UnknownMessageType
+            | Self::MessageTooLarge
+            | Self::StreamNotFound
+            | Self::StreamExists
+            | Self::NotFound => (Severity::Low, false),
+            Self::InvalidBase64 | Self::AudioGap => (Severity::Low, true),
+            Self::FormatRequired
+            | Self::UnsupportedFormat
+            | Self::DecodeFailed
+            | Self::StreamStalled
+            | Self::Unauthenticated
+            | Self::TokenInvalid
+            | Self::TokenExpired
+            | Self::Forbidden
+            | Self::ResumeFailed => (Severity::Medium, false),
+            Self::StreamLimit
+            | Self::ConversationLimit
+            | Self::RateLimited
+            | Self::QuotaExceeded
+            | Self::UpstreamUnavailable => (Severity::Medium, true),
+            Self::SlowConsumer | Self::Draining => (Severity::High, true),
+            Self::Overloaded | Self::Internal => (Severity::Critical, true),
+        }
+    }
+}
+
+/// An error as a client sees it. Holds nothing of the server's inside: no path, no source line, no other client's data.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProtocolError {
+    /// For programs.
+    pub code: ErrorCode,
+    /// For people: what was wrong and what would be right.
+    pub message: String,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Whether the same again may work.
+    pub retry_suggested: bool,
+    /// When, where that is known.
+    pub retry_after_ms: Option<u64>,
+    /// The stream it is about.
+    pub stream_id: Option<String>,
+    /// More, for programs.
+    pub details: Map<String, Value>,
+}
+
+impl ProtocolError {
+    /// An error with its code's usual severity and advice.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let (severity, retry_suggested) = code.nature();
+        Self {
+            code,
+            message: message.into(),
+            severity,
+            retry_suggested,
+            retry_after_ms: None,
+            stream_id: None,
+            details: Map::new(),
+        }
+    }
+
+    /// Names the stream it is about.
+    #[must_use]
+    pub fn on_stream(mut self, stream_id: impl Into<String>) -> Self {
+        self.stream_id = Some(stream_id.into());
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after_ms(mut self, ms: u64) -> Self {
+        self.retry_after_ms = Some(ms);
+        self.retry_suggested = true;
+        self
+    }
+
+    /// Adds a detail.
+    #[must_use]
+    pub fn detail(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.details.insert(key.to_owned(), value.into());
+        self
+    }
+}

@@ -1,0 +1,118 @@
+//! What every route and connection shares: one struct of live objects.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::hub::{Connections, Directory};
+use crate::pipeline::MemoryBudget;
+use crate::protocol::ServerState;
+use crate::sink::recorder::RecorderService;
+
+/// The running server, without its sockets.
+pub struct App {
+    /// As it was checked at the start.
+    pub config: Config,
+    /// Timers follow it.
+    pub clock: Clock,
+    /// Who is connected.
+    pub connections: Connections,
+    /// What is live.
+    pub streams: Directory,
+    /// Where recordings go; `None` where recording is off.
+    pub recorder: Option<RecorderService>,
+    /// What all streams may hold.
+    pub memory: Arc<MemoryBudget>,
+    /// This server's name among others.
+    pub node: String,
+    /// Cancelled when the server begins to drain.
+    pub draining: CancellationToken,
+    /// When draining ends, on [`App::clock`]; `u64::MAX` while it has not begun.
+    drain_deadline_ms: AtomicU64,
+}
+
+/// How healthy the server is (protocol section 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    /// All well.
+    Healthy,
+    /// Something fails, audio flows.
+    Degraded,
+    /// No new work is taken.
+    Unhealthy,
+}
+
+impl App {
+    /// The shared state of a server that has not begun to listen.
+    pub fn new(config: Config, recorder: Option<RecorderService>) -> Arc<Self> {
+        let streams = Directory::new(config.audio.max_streams);
+        let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
+        Arc::new(Self {
+            config,
+            clock: Clock::start(),
+            connections: Connections::default(),
+            streams,
+            recorder,
+            memory,
+            node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
+            draining: CancellationToken::new(),
+            drain_deadline_ms: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// Begins to drain: no new connections, `status_update` to all, streams may end until the deadline. Once.
+    pub fn begin_drain(&self) {
+        let deadline = self.clock.now_ms() + self.config.server.drain_ms;
+        if self
+            .drain_deadline_ms
+            .compare_exchange(u64::MAX, deadline, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
+            tracing::info!(drain_ms = self.config.server.drain_ms, "draining");
+            self.draining.cancel();
+            for c in self.connections.all() {
+                c.outbox.wake();
+            }
+        }
+    }
+
+    /// When draining ends, on [`App::clock`]; `None` while it has not begun.
+    pub fn drain_deadline_ms(&self) -> Option<u64> {
+        Some(self.drain_deadline_ms.load(Ordering::Acquire)).filter(|&d| d != u64::MAX)
+    }
+
+    /// How healthy the server is.
+    pub fn health(&self) -> HealthStatus {
+        if self.drain_deadline_ms().is_some() {
+            HealthStatus::Unhealthy
+        } else if self.recorder.as_ref().is_some_and(|r| r.status().degraded) || self.memory_is_short() {
+            HealthStatus::Degraded
+        } else {
+            HealthStatus::Healthy
+        }
+    }
+
+    /// Whether the memory budget has no room for one more ordinary stream.
+    pub fn memory_is_short(&self) -> bool {
+        self.memory.is_exhausted(super::ws::STREAM_RESERVED_BYTES)
+    }
+
+    /// `status_update`'s figures.
+    pub fn server_state(&self) -> ServerState {
+        let now_ms = self.clock.now_ms();
+        let (uptime_ms, connections, streams) = (now_ms, self.connections.len(), self.streams.len());
+        match (self.drain_deadline_ms(), self.health()) {
+            (Some(deadline), _) => {
+                ServerState::Draining { uptime_ms, connections, streams, deadline_ms: deadline.saturating_sub(now_ms) }
+            }
+            (None, HealthStatus::Healthy) => ServerState::Ok { uptime_ms, connections, streams },
+            (None, HealthStatus::Degraded | HealthStatus::Unhealthy) => {
+                ServerState::Degraded { uptime_ms, connections, streams }
+            }
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! The state machine of one client: what it said goes in, what must happen comes out. No socket, clock, queue or codec.
+//!
+//! Order of calls: [`Session::handle_text`] and [`Session::route_binary`] as messages come; the runtime carries the effects out in
+//! order and reports back by [`Session::opened`], [`Session::closed`] and [`Session::fault`]. Nothing else changes the state.
+
+mod streams;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use uuid::Uuid;
+
+use crate::audio::{OutputFormat, StreamFormat};
+use crate::dialect::native::{self, DecodeLimits};
+use crate::protocol::{Command, ErrorCode, Event, EventSet, Framing, ListenTarget, Overflow, ProtocolError, Topic};
+
+pub use streams::Route;
+use streams::Streams;
+
+/// Answers kept so that a repeated `id` is not done twice; more than a client has open at once.
+const ANSWERS_KEPT: usize = 32;
+
+/// What a session may do, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// Streams open at once.
+    pub streams_max: usize,
+    /// Faults in a row that close the connection.
+    pub faults_max: u32,
+    /// Bounds on text messages.
+    pub decode: DecodeLimits,
+}
+
+/// What a stream gets where its sender says nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamDefaults {
+    /// The query's format, or `auto`.
+    pub format: StreamFormat,
+    /// The configured output.
+    pub output: OutputFormat,
+}
+
+/// A stream to open.
+#[derive(Clone, Debug)]
+pub struct OpenStream {
+    /// Its number on this connection.
+    pub index: u32,
+    /// Its unique id.
+    pub uid: Uuid,
+    /// The client's name for it, else the uid.
+    pub stream_id: String,
+    /// What is sent.
+    pub format: StreamFormat,
+    /// What shall come out.
+    pub output: OutputFormat,
+    /// Audio between acknowledgements in milliseconds; 0: only when asked.
+    pub ack_interval_ms: u32,
+    /// Whether it is recorded.
+    pub record: bool,
+    /// What happens when its queue is full.
+    pub overflow: Overflow,
+    /// The conversation it belongs to.
+    pub conversation_id: Option<String>,
+    /// Whether it was opened by audio itself, so that unknown bytes mean `FORMAT_REQUIRED`.
+    pub implicit: bool,
+    /// Whether speech detection was asked for.
+    pub speech: bool,
+    /// Whether levels were asked for.
+    pub levels: bool,
+    /// The `id` to answer.
+    pub reply_to: Option<String>,
+}
+
+/// What a client asks about that only the runtime knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// `status_request`.
+    Status,
+    /// `connection_info_request`: one's own, or another's.
+    ConnectionInfo(Option<Uuid>),
+    /// `get_connection_status`.
+    ConnectionStatus,
+    /// `health_check`.
+    Health,
+}
+
+/// What must happen because of a message, in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Tell the client.
+    Send(Event, Option<String>),
+    /// Open a stream, then report [`Session::opened`] or [`Session::closed`].
+    Open(Box<OpenStream>),
+    /// Hand the scratch buffer's bytes from `skip` on to a stream; acknowledge at once where `reply_to` is there.
+    Audio {
+        /// The stream.
+        index: u32,
+        /// Bytes at the front that were already received.
+        skip: usize,
+        /// The `id` to acknowledge.
+        reply_to: Option<String>,
+    },
+    /// Acknowledge once all received so far has passed every sink.
+    Flush(u32, Option<String>),
+    /// Drain, close and answer.
+    End(u32, Option<String>),
+    /// Throw away and answer.
+    Cancel(u32, Option<String>),
+    /// Begin to listen.
+    Listen(ListenTarget, Option<String>),
+    /// Stop listening.
+    StopListening(String, Option<String>),
+    /// What the client wants to be told has changed.
+    Subscriptions(EventSet),
+    /// Answer a text.
+    Respond(String, Option<String>),
+    /// Answer a question.
+    Ask(Query, Option<String>),
+    /// Too many faults in a row: close with 4005.
+    TooManyFaults,
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub struct Session {
+    limits: SessionLimits,
+    defaults: StreamDefaults,
+    admin: bool,
+    subscriptions: EventSet,
+    streams: Streams,
+    faults_in_a_row: u32,
+    errors: u64,
+    seq: u64,
+    answered: VecDeque<(String, Event)>,
+}
+
+impl Session {
+    /// A new session. `new_uid` makes stream ids.
+    pub fn new(limits: SessionLimits, defaults: StreamDefaults, admin: bool, new_uid: fn() -> Uuid) -> Self {
+        Self {
+            limits,
+            defaults,
+            admin,
+            subscriptions: EventSet::DEFAULT,
+            streams: Streams::new(new_uid),
+            faults_in_a_row: 0,
+            errors: 0,
+            seq: 0,
+            answered: VecDeque::new(),
+        }
+    }
+
+    /// What the client wants to be told.
+    pub fn subscriptions(&self) -> EventSet {
+        self.subscriptions
+    }
+
+    /// Whether the client is an administrator.
+    pub fn is_admin(&self) -> bool {
+        self.admin
+    }
+
+    /// Faults since the last good message.
+    pub fn faults_in_a_row(&self) -> u32 {
+        self.faults_in_a_row
+    }
+
+    /// Errors told to the client so far.
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// The number of the next session event.
+    pub fn next_seq(&mut self) -> u64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    /// The open stream of that name, for those who name their own in `listen_start`.
+    pub fn own_stream(&self, stream_id: &str) -> Option<Uuid> {
+        self.streams.by_name(stream_id).map(|s| s.uid)
+    }
+
+    /// Takes a text message. Audio in it is decoded into `scratch`.
+    pub fn handle_text(&mut self, text: &str, scratch: &mut Vec<u8>, fx: &mut Vec<Effect>) {
+        match native::decode(text, self.limits.decode) {
+            Ok(m) => match self.command(m.command, m.id.clone(), scratch, fx) {
+                Ok(()) => self.faults_in_a_row = 0,
+                Err(e) => self.fault(e, m.id, fx),
+            },
+            Err(failed) => {
+                let (id, e) = *failed;
+                self.fault(e, id, fx);
+            }
+        }
+    }
+
+    /// Takes a binary message: says which stream its bytes belong to.
+    pub fn route_binary(&mut self, payload: &[u8]) -> Route {
+        let route = self.streams.route(payload, &self.limits, &self.defaults, self.subscriptions);
+        match &route {
+            Route::Audio { .. } | Route::OpenFirst(_) => self.faults_in_a_row = 0,
+            Route::Refuse(Some(_)) => self.errors += 1,
+            Route::Refuse(None) | Route::Empty => {}
+        }
+        route
+    }
+
+    /// Reports an error to the client and counts it.
+    pub fn fault(&mut self, error: ProtocolError, reply_to: Option<String>, fx: &mut Vec<Effect>) {
+        self.errors += 1;
+        let counts = error.code.is_fault();
+        fx.push(Effect::Send(Event::Error(error), reply_to));
+        if counts {
+            self.faults_in_a_row += 1;
+            if self.faults_in_a_row >= self.limits.faults_max {
+                fx.push(Effect::TooManyFaults);
+            }
+        }
+    }
+
+    /// A stream was opened and this is the answer to its `audio_start`.
+    pub fn opened(&mut self, reply_to: Option<&str>, answer: &Event) {
+        if let Some(id) = reply_to {
+            if self.answered.len() == ANSWERS_KEPT {
+                self.answered.pop_front();
+            }
+            self.answered.push_back((id.to_owned(), answer.clone()));
+        }
+    }
+
+    /// A stream is gone; its name is free again.
+    pub fn closed(&mut self, index: u32) {
+        self.streams.remove(index);
+    }
+
+    /// A stream takes no more audio though its end is still to come: it failed, or time is up.
+    pub fn ending(&mut self, index: u32) {
+        self.streams.set_ending(index);
+    }
+
+    fn command(
+        &mut self,
+        command: Command<'_>,
+        id: Option<String>,
+        scratch: &mut Vec<u8>,
+        fx: &mut Vec<Effect>,
+    ) -> Result<(), ProtocolError> {
+        match command {
+            Command::AudioData(a) => {
+                return self.streams.audio_data(a, id, scratch, &self.limits, &self.defaults, self.subscriptions, fx);
+            }
+            Command::AudioStart(a) => {
+                if let Some((_, answer)) = self.answered.iter().find(|(known, _)| Some(known) == id.as_ref()) {
+                    fx.push(Effect::Send(answer.clone(), id));
+                    return Ok(());
+                }
+                let open = self.streams.start(a, id, &self.limits, &self.defaults, self.subscriptions)?;
+                fx.push(Effect::Open(Box::new(open)));
+            }
+            Command::AudioFlush { stream_id } => fx.push(Effect::Flush(self.streams.find(stream_id.as_deref())?, id)),
+            Command::AudioEnd { stream_id } => fx.push(Effect::End(self.streams.end(stream_id.as_deref())?, id)),
+            Command::AudioCancel { stream_id } => fx.push(Effect::Cancel(self.streams.end(stream_id.as_deref())?, id)),
+            Command::Ping { payload } => fx.push(Effect::Send(Event::Pong { payload }, id)),
+            Command::Pong => {}
+            Command::Text { text, conversation_id: _ } => fx.push(Effect::Respond(text, id)),
+            Command::StatusRequest => fx.push(Effect::Ask(Query::Status, id)),
+            Command::ConnectionInfoRequest { connection_id } => {
+                if connection_id.is_some() && !self.admin {
+                    return Err(ProtocolError::new(
+                        ErrorCode::Forbidden,
+                        "another connection's information is for administrators",
+                    ));
+                }
+                fx.push(Effect::Ask(Query::ConnectionInfo(connection_id), id));
+            }
+            Command::GetConnectionStatus => fx.push(Effect::Ask(Query::ConnectionStatus, id)),
+            Command::HealthCheck => fx.push(Effect::Ask(Query::Health, id)),
+            Command::ListenStart(target) => fx.push(Effect::Listen(target, id)),
+            Command::ListenStop { listener_id } => fx.push(Effect::StopListening(listener_id, id)),
+            Command::SubscribeEvents { events } => self.subscribe(&events, true, id, fx),
+            Command::UnsubscribeEvents { events } => self.subscribe(&events, false, id, fx),
+            Command::Authenticate { token: _ } => {
+                let roles = if self.admin { vec!["admin".to_owned()] } else { Vec::new() };
+                fx.push(Effect::Send(Event::Authenticated { user_id: None, roles, expires_at: None }, id));
+            }
+        }
+        Ok(())
+    }
+
+    fn subscribe(&mut self, names: &[String], on: bool, id: Option<String>, fx: &mut Vec<Effect>) {
+        let mut denied = Vec::new();
+        for name in names {
+            match Topic::from_name(name) {
+                Some(t) if !on => self.subscriptions.remove(t),
+                Some(t) if self.admin || !t.is_admin_only() => self.subscriptions.insert(t),
+                Some(_) | None => denied.push(name.chars().take(64).collect()),
+            }
+        }
+        fx.push(Effect::Subscriptions(self.subscriptions));
+        fx.push(Effect::Send(Event::SubscriptionUpdated { active: self.subscriptions.topics(), denied }, id));
+    }
+}
+
+/// Whether a framing takes binary frames without a tag.
+fn is_raw(framing: Framing) -> bool {
+    framing == Framing::Raw
+}
