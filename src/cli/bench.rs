@@ -34,9 +34,9 @@ pub(super) struct Args {
     /// How long they send.
     #[arg(long, default_value_t = 10, value_name = "S", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// Encoding: PCM and G.711 are generated, any other needs --file.
-    #[arg(long, default_value = "pcm_s16le")]
-    encoding: Encoding,
+    /// Encoding: PCM and G.711 are generated, any other needs --file [default: pcm_s16le, or what the file is].
+    #[arg(long)]
+    encoding: Option<Encoding>,
     /// Sample rate of generated audio, in hertz.
     #[arg(long, default_value_t = 16_000, value_name = "HZ")]
     rate: u32,
@@ -119,20 +119,18 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
 fn workload(args: &Args) -> anyhow::Result<Workload> {
     let flood = args.speed == Speed::Max;
     let (format, file) = match &args.file {
-        None => (StreamFormat::new(args.encoding, Some(args.rate), Some(args.channels))?, None),
+        None => {
+            let encoding = args.encoding.unwrap_or(Encoding::PcmS16le);
+            (StreamFormat::new(encoding, Some(args.rate), Some(args.channels))?, None)
+        }
         Some(path) => {
-            let raw = args.encoding.is_raw();
+            let raw = args.encoding.is_some_and(Encoding::is_raw);
             let told = FormatArgs {
-                // The default encoding is the generator's, not the file's.
-                encoding: (args.encoding != Encoding::PcmS16le).then_some(args.encoding),
+                encoding: args.encoding,
                 input_rate: raw.then_some(args.rate),
                 input_channels: raw.then_some(args.channels),
             };
-            let format = if raw && args.encoding != Encoding::PcmS16le {
-                told.of(path)?
-            } else {
-                FormatArgs { input_rate: None, input_channels: None, ..told }.of(path)?
-            };
+            let format = told.of(path)?;
             let (bytes, format, _, duration_ms) =
                 timed(input::read(path)?, format, u64::from(args.frame_ms), Speed::Times(1.0))
                     .with_context(|| path.display().to_string())?;

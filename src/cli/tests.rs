@@ -67,6 +67,20 @@ fn wrong_lines_are_bad_usage() {
 }
 
 #[test]
+fn a_wrong_line_is_told_in_one() {
+    for (line, want) in [
+        ("voxgate replay", "the following required arguments were not provided: <FILE>...; --help shows how"),
+        ("voxgate bench --speed 2", "invalid value '2' for '--speed <1|max>': use 1 or max; --help shows how"),
+        (
+            "voxgate benhc",
+            "unrecognized subcommand 'benhc' tip: a similar subcommand exists: 'bench'; --help shows how",
+        ),
+    ] {
+        assert_eq!(one_line(&parse(line).unwrap_err().to_string()), want);
+    }
+}
+
+#[test]
 fn flags_of_serve_are_settings() {
     let Command::Serve(args) = parse("voxgate serve --bind 127.0.0.1:0 --log-format json --echo").unwrap().command
     else {

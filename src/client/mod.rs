@@ -9,6 +9,8 @@ pub mod listen;
 pub mod pace;
 pub mod process;
 pub mod replay;
+#[cfg(test)]
+mod tests;
 mod url;
 pub mod wav;
 pub mod wire;
