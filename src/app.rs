@@ -1,44 +1,84 @@
 //! Composition root: configuration in, running server out.
 
-use std::net::{SocketAddr, TcpListener};
-use std::sync::mpsc;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
-use crate::config::Config;
+use crate::config::{AuthMode, Config, ResponderKind};
+use crate::server::{AcceptError, App, Lanes, Listener};
+use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
+use crate::upstream::{Echo, Responder};
 
 /// Why the server could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {bind}: {source}")]
-    Bind {
-        /// The address.
-        bind: SocketAddr,
-        /// The system's reason.
-        source: std::io::Error,
+    #[error(transparent)]
+    Listen(#[from] AcceptError),
+    /// The recordings' folder cannot be used.
+    #[error(transparent)]
+    Recorder(#[from] RecordError),
+    /// A thread or its runtime cannot be had.
+    #[error("starting: {0}")]
+    Start(#[from] std::io::Error),
+    /// The configuration asks for a part this version does not have.
+    #[error("{key} is not available in this version: {instead}")]
+    Unavailable {
+        /// The setting.
+        key: &'static str,
+        /// What to do.
+        instead: &'static str,
     },
+    /// A part of the server panicked.
+    #[error("the server failed")]
+    Failed,
 }
 
-/// A running server.
-#[derive(Debug)]
+/// A running server. Dropping it does not stop it: see [`Server::drain`].
 pub struct Server {
     local_addr: SocketAddr,
-    stop: mpsc::Sender<()>,
-    stopped: mpsc::Receiver<()>,
+    app: Arc<App>,
+    thread: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts a server on threads of its own.
+    /// Starts a server on threads of its own; it listens when this returns.
     ///
     /// # Errors
-    /// [`AppError`] where it cannot listen.
-    #[allow(clippy::needless_pass_by_value, reason = "the server keeps it")]
+    /// [`AppError`] where it cannot listen, write its folder or do what the configuration asks for.
     pub fn start(config: Config) -> Result<Self, AppError> {
-        let bind = config.server.bind;
-        let fail = |source| AppError::Bind { bind, source };
-        let listener = TcpListener::bind(bind).map_err(fail)?;
-        let local_addr = listener.local_addr().map_err(fail)?;
-        let (stop, stopped) = mpsc::channel();
-        Ok(Self { local_addr, stop, stopped })
+        check_available(&config)?;
+        // Each connection is a descriptor, each recording another; where the system grants less, accepting pauses at the end.
+        if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
+            tracing::warn!(error = %e, "the limit of open files stays as it is");
+        }
+        let recorder = if config.recording.enabled { Some(recorder(&config)?) } else { None };
+        let responder: Option<Box<dyn Responder>> = match config.responder.kind {
+            ResponderKind::Echo => Some(Box::new(Echo)),
+            ResponderKind::Openai | ResponderKind::None => None,
+        };
+        let app = App::new(config, recorder, responder);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _guard = runtime.enter();
+            Listener::bind(Arc::clone(&app))?
+        };
+        let local_addr = listener.local_addr()?;
+        let lanes = Lanes::start(&app)?;
+        let thread = std::thread::Builder::new().name("accept".to_owned()).spawn({
+            let app = Arc::clone(&app);
+            move || {
+                runtime.block_on(async {
+                    let cleaner = clean_up(&app);
+                    tokio::select! {
+                        () = listener.run(&lanes) => {}
+                        () = cleaner => {}
+                    }
+                });
+                lanes.join();
+            }
+        })?;
+        Ok(Self { local_addr, app, thread })
     }
 
     /// Where it listens.
@@ -46,20 +86,61 @@ impl Server {
         self.local_addr
     }
 
-    /// Asks it to drain and stop; may be called from any thread, any number of times.
-    pub fn shutdown_handle(&self) -> impl Fn() + Send + Clone + 'static {
-        let stop = self.stop.clone();
-        move || {
-            let _ = stop.send(());
-        }
+    /// Begins to drain; [`Server::join`] returns when it is done.
+    pub fn drain(&self) {
+        self.app.begin_drain();
     }
 
-    /// Blocks until it has stopped.
+    /// Something that begins to drain, from anywhere.
+    pub fn shutdown_handle(&self) -> impl Fn() + Send + Sync + Clone + 'static {
+        let app = Arc::clone(&self.app);
+        move || app.begin_drain()
+    }
+
+    /// Waits until the server has drained and everything is on disk.
     ///
     /// # Errors
-    /// [`AppError`] where it failed while running.
+    /// [`AppError::Failed`] where a part of it panicked.
     pub fn join(self) -> Result<(), AppError> {
-        let _ = self.stopped.recv();
-        Ok(())
+        self.thread.join().map_err(|_| AppError::Failed)
     }
+}
+
+/// Closes inactive connections by timer, where that is configured; else waits for ever.
+async fn clean_up(app: &App) {
+    /// How often they are looked for, against the time that may pass without a message.
+    const LOOKS: u64 = 4;
+    let Some(inactive_ms) = app.config.connections.inactive_after_ms else { return std::future::pending().await };
+    let mut ticks = tokio::time::interval(std::time::Duration::from_millis((inactive_ms / LOOKS).max(100)));
+    loop {
+        ticks.tick().await;
+        let closed = app.connections.close_inactive(app.clock.now_ms(), inactive_ms);
+        if closed > 0 {
+            tracing::info!(closed, "inactive connections closed");
+        }
+    }
+}
+
+fn recorder(config: &Config) -> Result<RecorderService, RecordError> {
+    let mut c = RecorderConfig::new(config.server.data_dir.join("recordings"));
+    c.max_file_bytes = config.recording.max_file_bytes;
+    c.quota_bytes = config.recording.quota_bytes;
+    c.retain_days = config.recording.retain_days.map(|d| u32::try_from(d).unwrap_or(u32::MAX));
+    RecorderService::start(c)
+}
+
+fn check_available(config: &Config) -> Result<(), AppError> {
+    if config.auth.mode == AuthMode::Jwt {
+        return Err(AppError::Unavailable {
+            key: "auth.mode = \"jwt\"",
+            instead: "bind to loopback, or put a proxy that authenticates in front",
+        });
+    }
+    if config.server.tls_cert.is_some() {
+        return Err(AppError::Unavailable { key: "server.tls_cert", instead: "put a proxy that speaks TLS in front" });
+    }
+    if config.responder.kind == ResponderKind::Openai {
+        return Err(AppError::Unavailable { key: "responder.kind = \"openai\"", instead: "use \"echo\" or \"none\"" });
+    }
+    Ok(())
 }

@@ -20,8 +20,12 @@ pub mod config;
 pub mod hub;
 pub mod pipeline;
 pub mod sink;
+pub mod upstream;
 
-// composition and command line
+// server
+pub mod server;
+
+// command line and composition
 pub mod app;
 pub mod cli;
 pub mod client;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 
 use super::replay::{Job, report, send_all, verdict};
-use super::serve::{scheme, stop_on_signal};
+use super::serve::{not_started, scheme, stop_on_signal};
 use super::{Failure, terminal};
 use crate::app::Server;
 use crate::audio::{Encoding, StreamFormat};
@@ -47,7 +47,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     let data_dir = args.data_dir.unwrap_or_else(|| folder.path().to_owned());
     let config = configuration(&data_dir.to_string_lossy())?;
     let scheme = scheme(&config);
-    let server = Server::start(config).context("the server could not start")?;
+    let server = Server::start(config).map_err(not_started)?;
     let address = server.local_addr();
     let stop = server.shutdown_handle();
     stop_on_signal(stop.clone())?;

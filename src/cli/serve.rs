@@ -4,7 +4,7 @@ use anyhow::Context;
 
 use super::settings::ServerArgs;
 use super::{Failure, terminal};
-use crate::app::Server;
+use crate::app::{AppError, Server};
 use crate::config::Config;
 
 /// Run the server.
@@ -30,11 +30,21 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.server.load()?.config;
     let scheme = scheme(&config);
-    let server = Server::start(config).context("the server could not start")?;
+    let server = Server::start(config).map_err(not_started)?;
     stop_on_signal(server.shutdown_handle())?;
     let ready = format!("listening on {scheme}://{}\n", server.local_addr());
     terminal::print(&ready).context("standard output")?;
     Ok(server.join().context("the server failed")?)
+}
+
+/// What this version lacks is asked for by the configuration; everything else is the machine's doing.
+pub(super) fn not_started(error: AppError) -> Failure {
+    match error {
+        AppError::Unavailable { .. } => Failure::Usage(error.into()),
+        AppError::Listen(_) | AppError::Recorder(_) | AppError::Start(_) | AppError::Failed => {
+            Failure::Runtime(anyhow::Error::from(error).context("the server could not start"))
+        }
+    }
 }
 
 /// What the address is spoken to with.

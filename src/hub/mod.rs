@@ -9,4 +9,4 @@ mod tests;
 
 pub use connections::{Connection, ConnectionMeta, Connections, Counters};
 pub use outbox::{Outbox, OutboxItem, OutboxLimits};
-pub use streams::{Directory, Listening, LiveStream, LiveStreamMeta, listener_frame};
+pub use streams::{Directory, Listening, LiveStream, LiveStreamMeta};

@@ -21,15 +21,15 @@ pub struct OutboxLimits {
 /// What a connection's task takes out.
 #[derive(Debug)]
 pub enum OutboxItem {
-    /// An event to encode and send.
-    Event(Box<Event>),
+    /// An event to encode and send, and the `id` it answers.
+    Event(Box<Event>, Option<String>),
     /// A whole WebSocket frame of audio, shared by all who get it.
     Audio(Bytes),
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    events: VecDeque<Box<Event>>,
+    events: VecDeque<(Box<Event>, Option<String>)>,
     audio: VecDeque<(u16, Bytes)>,
     audio_bytes: usize,
     /// Streams of which a frame was dropped since the last one that was sent.
@@ -76,19 +76,24 @@ impl Outbox {
 
     /// Queues an event. Past the bound the connection is closed as a slow consumer.
     pub fn send(&self, event: Event) {
+        self.reply(event, None);
+    }
+
+    /// Queues an answer. Past the bound the connection is closed as a slow consumer.
+    pub fn reply(&self, event: Event, reply_to: Option<String>) {
         {
             let mut q = self.lock();
             if q.events.len() >= self.limits.messages {
                 q.close.get_or_insert((CloseCode::SlowConsumer, "reads too slowly"));
                 q.events.clear();
             } else if q.close.is_none() {
-                q.events.push_back(Box::new(event));
+                q.events.push_back((Box::new(event), reply_to));
             }
         }
         self.wake();
     }
 
-    /// Queues a listener's frame, made by [`listener_frame`](super::listener_frame), of the stream with that index; the oldest
+    /// Queues a listener's frame, made by [`listener_frame`](crate::sink::listeners::listener_frame), of the stream with that index; the oldest
     /// audio makes room.
     pub fn send_audio(&self, stream_index: u16, frame: Bytes) {
         {
@@ -124,8 +129,8 @@ impl Outbox {
     /// The next item, events first. After it may come more.
     pub fn pop(&self) -> Option<OutboxItem> {
         let mut q = self.lock();
-        if let Some(e) = q.events.pop_front() {
-            return Some(OutboxItem::Event(e));
+        if let Some((event, reply_to)) = q.events.pop_front() {
+            return Some(OutboxItem::Event(event, reply_to));
         }
         let (index, frame) = q.audio.pop_front()?;
         q.audio_bytes -= frame.len();

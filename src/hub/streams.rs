@@ -8,9 +8,9 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::connections::Connection;
-use crate::audio::{Encoding, OutputChannels, OutputFormat};
+use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec};
 use crate::protocol::{ChannelsInfo, Event, ListenTarget, ListenedStream, Speaker, StreamInfo};
-use crate::websocket::{OpCode, encode_header};
+use crate::sink::listeners::Publish;
 
 /// What is known of a stream from its start.
 #[derive(Clone, Debug)]
@@ -55,18 +55,6 @@ pub struct LiveStream {
 }
 
 impl LiveStream {
-    /// Whether anybody listens.
-    pub fn is_heard(&self) -> bool {
-        self.listener_count.load(Ordering::Relaxed) > 0
-    }
-
-    /// Hands a frame to all listeners.
-    pub fn publish(&self, frame: &Bytes) {
-        for l in lock(&self.listeners).iter() {
-            l.connection.outbox.send_audio(self.listen_index, frame.clone());
-        }
-    }
-
     /// As a row of a list.
     pub fn info(&self) -> StreamInfo {
         StreamInfo {
@@ -109,6 +97,27 @@ impl LiveStream {
         all.retain(|l| l.id != listener_id);
         self.listener_count.store(all.len(), Ordering::Relaxed);
         all.len() != before
+    }
+}
+
+impl Publish for LiveStream {
+    fn listen_index(&self) -> u16 {
+        self.listen_index
+    }
+
+    fn is_heard(&self) -> bool {
+        self.listener_count.load(Ordering::Relaxed) > 0
+    }
+
+    fn publish(&self, frame: &Bytes) {
+        for l in lock(&self.listeners).iter() {
+            l.connection.outbox.send_audio(self.listen_index, frame.clone());
+        }
+    }
+
+    fn at(&self, spec: PcmSpec, position: u64) {
+        self.channels.store(spec.channels, Ordering::Relaxed);
+        self.position_ms.store(position * 1_000 / u64::from(spec.rate_hz), Ordering::Relaxed);
     }
 }
 
@@ -288,23 +297,6 @@ impl Index {
         }
         None
     }
-}
-
-/// A listener's frame (protocol section 5) as a whole WebSocket frame: 16 bytes of header, then the samples, little-endian.
-/// `position` counts samples per channel.
-pub fn listener_frame(listen_index: u16, position: u64, after_gap: bool, last: bool, samples: &[i16]) -> Bytes {
-    const HEADER_BYTES: usize = 16;
-    const VERSION: u8 = 1;
-    const KIND_PCM_S16LE: u8 = 1;
-    let payload = HEADER_BYTES + samples.len() * 2;
-    let mut f = Vec::with_capacity(10 + payload);
-    encode_header(&mut f, OpCode::Binary, payload);
-    f.extend_from_slice(&[VERSION, KIND_PCM_S16LE]);
-    f.extend_from_slice(&listen_index.to_le_bytes());
-    f.extend_from_slice(&(u32::from(after_gap) | u32::from(last) << 1).to_le_bytes());
-    f.extend_from_slice(&position.to_le_bytes());
-    f.extend(samples.iter().flat_map(|s| s.to_le_bytes()));
-    f.into()
 }
 
 fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::*;
 use crate::audio::{Encoding, OutputFormat};
 use crate::protocol::{CloseCode, Event, ListenTarget};
+use crate::sink::listeners::{Publish, listener_frame};
 
 const LIMITS: OutboxLimits = OutboxLimits { messages: 3, audio_bytes: 200 };
 
@@ -49,11 +50,11 @@ fn a_slow_listener_loses_its_oldest_audio_and_is_told() {
         c.outbox.send_audio(7, listener_frame(7, i, false, false, &[i as i16; 20])); // 58 bytes each, three fit
     }
     c.outbox.send(Event::Ping);
-    assert!(matches!(c.outbox.pop(), Some(OutboxItem::Event(_))), "messages go before audio and are never lost to it");
+    assert!(matches!(c.outbox.pop(), Some(OutboxItem::Event(..))), "messages go before audio and are never lost to it");
     let frames: Vec<Bytes> = std::iter::from_fn(|| c.outbox.pop())
         .map(|i| match i {
             OutboxItem::Audio(b) => b,
-            OutboxItem::Event(_) => panic!(),
+            OutboxItem::Event(..) => panic!(),
         })
         .collect();
     assert_eq!(frames.iter().map(|f| f[2 + 8]).collect::<Vec<_>>(), [7, 8, 9]);

@@ -2,7 +2,7 @@
 
 use super::chain::{Chain, Scratch};
 use super::queue::AudioQueue;
-use crate::analysis::LevelMeter;
+use crate::analysis::levels::Meter;
 use crate::audio::convert::f32_to_s16;
 use crate::audio::{PcmSpec, StreamFormat};
 use crate::decode::{DecodeError, DecodeWarning};
@@ -103,7 +103,7 @@ pub struct StreamPipeline {
     queue: AudioQueue,
     chain: Chain,
     sinks: Vec<Box<dyn Sink>>,
-    meter: LevelMeter,
+    meter: Meter,
     stalled: Option<Box<Stalled>>,
     /// Source frames dropped at the front of the queue whose silence is still to come.
     gap_frames: u64,
@@ -137,7 +137,7 @@ impl StreamPipeline {
             queue: AudioQueue::default(),
             chain,
             sinks,
-            meter: LevelMeter::default(),
+            meter: Meter::default(),
             stalled: None,
             gap_frames: 0,
             after_gap: false,

@@ -226,10 +226,16 @@ impl FftEngine {
             }
             let (now, later) = interleaved.split_at(frames * self.channels);
             interleaved = later;
-            for (c, run) in self.waiting.chunks_exact_mut(block).enumerate() {
-                let to = &mut run[self.waiting_frames..self.waiting_frames + frames];
-                for (to, from) in to.iter_mut().zip(now[c..].iter().step_by(self.channels)) {
+            let place = self.waiting_frames..self.waiting_frames + frames;
+            if self.channels == 1 {
+                for (to, from) in self.waiting[place].iter_mut().zip(now) {
                     *to = sane(*from);
+                }
+            } else {
+                for (c, run) in self.waiting.chunks_exact_mut(block).enumerate() {
+                    for (to, from) in run[place.clone()].iter_mut().zip(now[c..].iter().step_by(self.channels)) {
+                        *to = sane(*from);
+                    }
                 }
             }
             self.waiting_frames += frames;

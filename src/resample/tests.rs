@@ -44,7 +44,7 @@ fn sine(f_hz: f64, rate_hz: u32, frames: usize) -> Vec<f32> {
 
 /// Gain in dB, delay in output samples and everything else in dB below the tone, for a tone of 0.5 resampled.
 fn measure(from_hz: u32, to_hz: u32, f_hz: f64) -> (f64, f64, f64) {
-    let frames = from_hz as usize / 4;
+    let frames = from_hz as usize / 5;
     let out = run(from_hz, to_hz, 1, &sine(f_hz, from_hz, frames));
     let skip = to_hz as usize / 20;
     let (mut s, mut c, mut ss, mut cc, mut sc) = (0.0, 0.0, 0.0, 0.0, 0.0);
@@ -74,7 +74,7 @@ fn measure(from_hz: u32, to_hz: u32, f_hz: f64) -> (f64, f64, f64) {
 
 /// What is left of a tone above the output's Nyquist frequency, in dB.
 fn alias_db(from_hz: u32, to_hz: u32, f_hz: f64) -> f64 {
-    let out = run(from_hz, to_hz, 1, &sine(f_hz, from_hz, from_hz as usize / 4));
+    let out = run(from_hz, to_hz, 1, &sine(f_hz, from_hz, from_hz as usize / 5));
     let inner = &out[to_hz as usize / 20..out.len() - to_hz as usize / 20];
     let power = inner.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / inner.len() as f64;
     10.0 * (power / 0.125).max(1e-30).log10()
@@ -84,7 +84,7 @@ fn alias_db(from_hz: u32, to_hz: u32, f_hz: f64) -> f64 {
 fn the_pass_band_is_flat_in_time_and_free_of_images() {
     for (from, to) in all_pairs() {
         let nyquist = f64::from(from.min(to)) / 2.0;
-        for share in [0.0061, 0.1003, 0.3307, 0.5001, 0.7003, 0.8001, 0.849] {
+        for share in [0.0061, 0.3307, 0.7003, 0.849] {
             let (gain, delay, residue) = measure(from, to, nyquist * share);
             assert!(gain.abs() < 0.01, "{from}->{to} at {share}: {gain:.4} dB");
             assert!(delay.abs() < 0.005, "{from}->{to} at {share}: {delay:.4} samples late");
@@ -97,7 +97,7 @@ fn the_pass_band_is_flat_in_time_and_free_of_images() {
 fn what_the_output_rate_cannot_hold_is_gone() {
     for (from, to) in all_pairs().filter(|(from, to)| from > to) {
         let (low, high) = (f64::from(to) / 2.0, f64::from(from) / 2.0);
-        for share in [1.025, 1.06, 1.3, 1.9, 2.01, 2.6] {
+        for share in [1.025, 1.06, 1.9, 2.6] {
             let f = low * share;
             if f < high {
                 let left = alias_db(from, to, f);
@@ -110,8 +110,8 @@ fn what_the_output_rate_cannot_hold_is_gone() {
 #[test]
 fn an_impulse_stays_where_it_was() {
     for (from, to) in all_pairs() {
-        let at = from as usize / 3 + 17;
-        let mut input = vec![0.0; from as usize];
+        let at = from as usize / 9 + 17;
+        let mut input = vec![0.0; from as usize / 4];
         input[at] = 1.0;
         let out = run(from, to, 1, &input);
         // The phase of a low frequency in the response is its position.
@@ -223,7 +223,7 @@ fn hostile_samples_do_not_outlive_their_filter() {
 
 #[test]
 fn every_rate_taken_in_can_be_resampled() {
-    for from in (8_000..=192_000).step_by(4_111).chain([8_001, 191_999, 192_000, 65_537]) {
+    for from in (8_000..=192_000).step_by(9_973).chain([8_001, 191_999, 192_000, 65_537]) {
         for to in OUTPUT_RATES_HZ {
             let out = run(from, to, 2, &vec![0.1; from as usize / 50 * 2]);
             let due = (f64::from(from / 50) * f64::from(to) / f64::from(from)).round() as usize;

@@ -11,6 +11,7 @@ use crate::hub::{Connections, Directory};
 use crate::pipeline::MemoryBudget;
 use crate::protocol::ServerState;
 use crate::sink::recorder::RecorderService;
+use crate::upstream::Responder;
 
 /// The running server, without its sockets.
 pub struct App {
@@ -24,6 +25,8 @@ pub struct App {
     pub streams: Directory,
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// Who answers `text`; `None` where nobody does.
+    pub responder: Option<Box<dyn Responder>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
     /// This server's name among others.
@@ -48,7 +51,7 @@ pub enum HealthStatus {
 
 impl App {
     /// The shared state of a server that has not begun to listen.
-    pub fn new(config: Config, recorder: Option<RecorderService>) -> Arc<Self> {
+    pub fn new(config: Config, recorder: Option<RecorderService>, responder: Option<Box<dyn Responder>>) -> Arc<Self> {
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         Arc::new(Self {
@@ -57,6 +60,7 @@ impl App {
             connections: Connections::default(),
             streams,
             recorder,
+            responder,
             memory,
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),
@@ -67,11 +71,7 @@ impl App {
     /// Begins to drain: no new connections, `status_update` to all, streams may end until the deadline. Once.
     pub fn begin_drain(&self) {
         let deadline = self.clock.now_ms() + self.config.server.drain_ms;
-        if self
-            .drain_deadline_ms
-            .compare_exchange(u64::MAX, deadline, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-        {
+        if self.drain_deadline_ms.compare_exchange(u64::MAX, deadline, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             tracing::info!(drain_ms = self.config.server.drain_ms, "draining");
             self.draining.cancel();
             for c in self.connections.all() {

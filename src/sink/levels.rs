@@ -3,6 +3,9 @@
 use super::{Block, Push, Sink, SinkEvent};
 use crate::analysis::levels::{Level, LevelWindows};
 
+/// The sink's name.
+pub const NAME: &str = "levels";
+
 /// Tells the level of every tenth of a second.
 #[derive(Debug, Default)]
 pub struct LevelSink {
@@ -23,7 +26,7 @@ fn event(rate_hz: u32, level: Level) -> SinkEvent {
 
 impl Sink for LevelSink {
     fn name(&self) -> &'static str {
-        "levels"
+        NAME
     }
 
     fn push(&mut self, block: &Block<'_>, events: &mut Vec<SinkEvent>) -> Push {

@@ -2,6 +2,7 @@
 //! (a disk, a network) sits behind the sink's own bounded queue. A sink knows no socket and no message.
 
 pub mod levels;
+pub mod listeners;
 pub mod recorder;
 pub mod voice;
 

@@ -1,8 +1,5 @@
 //! Speech as it passes: brings any output to the 16 kHz mono the detector needs and puts its findings on the stream's timeline.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::{Block, Push, Sink, SinkEvent};
 use crate::analysis::voice::{VOICE_RATE_HZ, Voice, VoiceDetector};
 use crate::audio::{PcmSpec, convert};
@@ -13,7 +10,6 @@ use crate::resample::{Resampler, downmix};
 pub struct VoiceSink {
     detector: VoiceDetector,
     source: Option<Source>,
-    speech_ms: Arc<AtomicU64>,
     failed: bool,
 }
 
@@ -31,12 +27,7 @@ struct Source {
 impl VoiceSink {
     /// A sink for a stream; it may join while the stream runs.
     pub fn new() -> Self {
-        Self { detector: VoiceDetector::new(), source: None, speech_ms: Arc::default(), failed: false }
-    }
-
-    /// Speech so far in milliseconds; stays readable while and after the sink runs elsewhere.
-    pub fn speech_ms(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.speech_ms)
+        Self { detector: VoiceDetector::new(), source: None, failed: false }
     }
 }
 
@@ -107,7 +98,6 @@ impl Sink for VoiceSink {
             source.convert(block.samples);
             self.detector.push(&source.s16, |voice| events.push(source.event(voice)));
         }
-        self.speech_ms.store(self.detector.speech_ms(), Ordering::Relaxed);
         Push::Taken
     }
 
@@ -121,7 +111,7 @@ impl Sink for VoiceSink {
             self.detector.push(&source.s16, |voice| events.push(source.event(voice)));
         }
         self.detector.finish(|voice| events.push(source.event(voice)));
-        self.speech_ms.store(self.detector.speech_ms(), Ordering::Relaxed);
+        events.push(SinkEvent::SpeechTotal { speech_ms: self.detector.speech_ms() });
     }
 }
 
@@ -138,7 +128,6 @@ mod tests {
 
     fn run(samples: &[f32], spec: PcmSpec, joined: u64) -> (Vec<(u64, u64)>, u64) {
         let mut sink = VoiceSink::new();
-        let total = sink.speech_ms();
         let (mut events, mut position) = (Vec::new(), joined);
         for samples in samples.chunks(spec.rate_hz as usize / 50 * usize::from(spec.channels)) {
             let mut s16 = Vec::new();
@@ -147,11 +136,15 @@ mod tests {
             position += (samples.len() / usize::from(spec.channels)) as u64;
         }
         sink.finish(&mut events);
+        let total = events.iter().find_map(|e| match e {
+            SinkEvent::SpeechTotal { speech_ms } => Some(*speech_ms),
+            _ => None,
+        });
         let ended = events.iter().filter_map(|e| match e {
             SinkEvent::SpeechEnded { start_ms, end_ms } => Some((*start_ms, *end_ms)),
             _ => None,
         });
-        (ended.collect(), total.load(Ordering::Relaxed))
+        (ended.collect(), total.unwrap())
     }
 
     #[test]

@@ -67,8 +67,7 @@ impl Task {
         app: Arc<App>,
         connection: Arc<Connection>,
         session: Session,
-        /// Away only while it hands out messages.
-    reader: Option<Reader>,
+        reader: Reader,
         socket: TcpStream,
     ) -> Self {
         let wrote_ms = app.clock.now_ms();
@@ -171,9 +170,12 @@ impl Task {
             return false;
         }
         self.check_drain(lane);
+        for s in &mut self.streams {
+            s.set_busy(); // it may have been a sink with room again
+        }
         while self.phase == Phase::Open && self.out.len() < OUT_PAUSES_READING_BYTES {
             match self.connection.outbox.pop() {
-                Some(OutboxItem::Event(e)) => self.send(&e, None, lane),
+                Some(OutboxItem::Event(event, reply_to)) => self.send(&event, reply_to.as_deref(), lane),
                 Some(OutboxItem::Audio(frame)) => lane.out.extend_from_slice(&frame),
                 None => break,
             }

@@ -174,28 +174,26 @@ impl Index {
         self.all.range((from, Unbounded)).map(|(_, meta)| meta).filter(|meta| keep(meta)).take(limit).cloned().collect()
     }
 
-    /// Those that ended before a time, and then the oldest until all together are within `quota_bytes`. Running ones stay.
-    pub(super) fn surplus(&self, ended_before_ms: Option<i64>, quota_bytes: Option<u64>) -> Vec<Uuid> {
+    /// Those that ended before a time (Unix, milliseconds).
+    pub(super) fn ended_before(&self, limit_ms: i64) -> Vec<Uuid> {
+        self.ended().filter(|m| m.ended_at_ms.unwrap_or(m.created_at_ms) < limit_ms).map(|m| m.id).collect()
+    }
+
+    /// The oldest that have to go for all together to be within `quota_bytes`. Running ones stay.
+    pub(super) fn surplus(&self, quota_bytes: u64) -> Vec<Uuid> {
         let mut left = self.bytes;
-        let quota = quota_bytes.unwrap_or(u64::MAX);
-        let old =
-            |m: &RecordingMeta| ended_before_ms.is_some_and(|limit| m.ended_at_ms.unwrap_or(m.created_at_ms) < limit);
-        let ended = || self.all.values().filter(|m| m.state != RecordingState::Recording);
-        let mut ids: Vec<Uuid> = ended()
-            .filter(|m| old(m))
-            .map(|m| (m.id, m.bytes))
-            .map(|(id, b)| {
-                left -= b;
-                id
-            })
-            .collect();
-        for meta in ended().filter(|m| !old(m)) {
-            if left <= quota {
-                break;
-            }
+        let mut ids = Vec::new();
+        let mut ended = self.ended();
+        while left > quota_bytes
+            && let Some(meta) = ended.next()
+        {
             left -= meta.bytes;
             ids.push(meta.id);
         }
         ids
+    }
+
+    fn ended(&self) -> impl Iterator<Item = &RecordingMeta> {
+        self.all.values().filter(|m| m.state != RecordingState::Recording)
     }
 }

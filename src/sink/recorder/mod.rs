@@ -12,7 +12,7 @@ mod writer;
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -32,6 +32,8 @@ const BUFFER_BYTES: usize = 8 << 10;
 const SPARE_BUFFERS_MAX: usize = 256;
 /// How often the watching thread looks for recordings whose disk hangs.
 const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Shortest time between two looks at the age of recordings, in milliseconds.
+const AGE_EVERY_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// How recordings are kept.
@@ -166,8 +168,9 @@ struct Core {
     finisher: Jobs,
     watch: (Mutex<bool>, Condvar),
     tick: AtomicU64,
+    aged_at_ms: AtomicI64,
     failures: AtomicU64,
-    degraded: std::sync::atomic::AtomicBool,
+    degraded: AtomicBool,
 }
 
 impl Core {
@@ -206,14 +209,27 @@ impl Core {
         quota.saturating_sub(self.index().bytes())
     }
 
+    /// Deletes what quota and retention leave no room for. Age is looked at once a minute at most: it takes a walk over all.
     fn sweep(&self) {
+        let now_ms = (self.config.clock)();
+        if let Some(days) = self.config.retain_days
+            && now_ms.saturating_sub(self.aged_at_ms.load(Ordering::Relaxed)) >= AGE_EVERY_MS
+        {
+            self.aged_at_ms.store(now_ms, Ordering::Relaxed);
+            let old = self.index().ended_before(now_ms - i64::from(days) * DAY_MS);
+            self.delete_surplus(old);
+        }
         self.make_room(0);
     }
 
     fn make_room(&self, bytes: u64) {
-        let ended_before_ms = self.config.retain_days.map(|days| (self.config.clock)() - i64::from(days) * DAY_MS);
-        let quota = self.config.quota_bytes.map(|quota| quota.saturating_sub(bytes));
-        let surplus = self.index().surplus(ended_before_ms, quota);
+        if let Some(quota) = self.config.quota_bytes {
+            let surplus = self.index().surplus(quota.saturating_sub(bytes));
+            self.delete_surplus(surplus);
+        }
+    }
+
+    fn delete_surplus(&self, surplus: Vec<Uuid>) {
         for id in surplus {
             match meta::remove(&self.config.dir, id) {
                 Ok(()) => {
@@ -250,6 +266,7 @@ impl RecorderService {
             finisher: Jobs::default(),
             watch: Default::default(),
             tick: AtomicU64::new(0),
+            aged_at_ms: AtomicI64::new(i64::MIN),
             failures: AtomicU64::new(0),
             degraded: false.into(),
         });

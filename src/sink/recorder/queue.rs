@@ -223,7 +223,12 @@ impl Sink for Recorder {
             return Push::Taken;
         }
         let spec = *inner.spec.get_or_insert(block.spec);
-        debug_assert_eq!(spec, block.spec, "an output format does not change within a stream");
+        if spec != block.spec {
+            drop(inner);
+            lane.fail("the stream's output format changed");
+            tell_failure(&mut lane.lock(), events);
+            return Push::Taken;
+        }
         let share = lane.core.config.share_buffers;
         let outstanding = inner.filled.len() + inner.in_flight;
         let room = (share.saturating_sub(outstanding) * BUFFER_BYTES).saturating_sub(inner.current.len);

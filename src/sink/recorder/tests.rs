@@ -233,3 +233,15 @@ fn a_file_past_the_32_bit_sizes_is_one_rf64_file() {
     let samples: Vec<i16> = out.stdout.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
     assert!(samples == ramp(32_000, 0));
 }
+
+#[test]
+fn a_format_that_changes_ends_the_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = RecorderService::start(RecorderConfig::new(dir.path())).unwrap();
+    let mut recorder = service.create(start(1, None), no_wake()).unwrap();
+    let mut events = Vec::new();
+    push(&mut recorder, MONO16, &ramp(320, 0), &mut events);
+    push(&mut recorder, PcmSpec { rate_hz: 48_000, channels: 1 }, &ramp(960, 0), &mut events);
+    assert!(matches!(&events[..], [SinkEvent::Failed { sink: "recorder", .. }]));
+    assert!(recorder.close("end").blocking_recv().unwrap().is_err());
+}

@@ -28,12 +28,12 @@ fn child_records_until_killed() {
     let mut at = 0;
     loop {
         for recorder in &mut recorders {
-            push(recorder, PcmSpec { rate_hz: 16_000, channels: 3 }, &ramp(999, at), &mut Vec::new());
+            push(recorder, PcmSpec { rate_hz: 16_000, channels: 3 }, &ramp(300, at), &mut Vec::new());
         }
-        at += 999;
+        at += 300;
         let line = format!("\npushed {at}\n");
         std::io::stdout().write_all(line.as_bytes()).unwrap();
-        std::thread::sleep(Duration::from_millis(1)); // about 20 times real time
+        std::thread::sleep(Duration::from_millis(1)); // about six times real time
     }
 }
 
@@ -45,7 +45,7 @@ fn a_killed_server_loses_no_recording() {
     for line in BufReader::new(process.stdout.take().unwrap()).lines() {
         if let Some(at) = line.unwrap().strip_prefix("pushed ") {
             pushed.push((std::time::Instant::now(), at.parse::<usize>().unwrap()));
-            if at.len() >= 6 {
+            if pushed[0].0.elapsed() > Duration::from_millis(1_500) {
                 process.kill().unwrap(); // SIGKILL
                 break;
             }
@@ -63,7 +63,7 @@ fn a_killed_server_loses_no_recording() {
         let (wav, samples) = read_back(&service.path(meta.id).unwrap());
         assert_eq!(wav.channels, 3);
         assert_eq!(samples.len() as u64, meta.samples * 3);
-        assert!(samples.len() >= due.max(1), "{} of {due}", samples.len());
+        assert!(due > 0 && samples.len() >= due, "{} of {due}", samples.len());
         assert!(samples == ramp(samples.len(), 0));
         until(|| service.get(meta.id).unwrap().sha256.is_some());
     }

@@ -1,0 +1,194 @@
+//! `POST /api/decode`: a file in, through the same pipeline, WAV out. The body is decoded while it comes, on a blocking thread, and
+//! the result goes to an unnamed temporary file, so that memory does not grow with it.
+
+use std::io::{self, BufWriter, Read, Seek, SeekFrom};
+
+use axum::body::Body;
+use axum::extract::{Query, Request, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use serde::Deserialize;
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::audio::convert::f32_to_s16;
+use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
+use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
+use crate::pipeline::{OfflineError, decode_all};
+use crate::protocol::ErrorCode;
+use crate::server::problem::Problem;
+use crate::server::router::Shared;
+
+/// Parts of the body that may wait for the decoder.
+const BODY_PARTS_MAX: usize = 8;
+/// Requests decoded at once: the cores belong to live streams first.
+const AT_ONCE_MAX: usize = 2;
+/// Bytes of the answer sent at a time.
+const SEND_BYTES: usize = 64 * 1024;
+
+static PLACES: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
+
+/// The query.
+#[derive(Debug, Deserialize)]
+pub(in crate::server) struct Params {
+    encoding: Option<String>,
+    sample_rate: Option<u32>,
+    channels: Option<u32>,
+    output_rate: Option<u32>,
+    output_channels: Option<String>,
+}
+
+impl Params {
+    fn decode_params(&self, rate_hz_default: u32) -> Result<DecodeParams, Problem> {
+        let bad = |e: crate::audio::FormatError| Problem::new(ErrorCode::UnsupportedFormat, e.to_string());
+        let encoding = self.encoding.as_deref().map_or(Ok(Encoding::Auto), str::parse).map_err(bad)?;
+        let format = StreamFormat::new(encoding, self.sample_rate, self.channels).map_err(bad)?;
+        let channels = match self.output_channels.as_deref() {
+            None | Some("1") => OutputChannels::Mono,
+            Some("source") => OutputChannels::Source,
+            Some(other) => {
+                let got = other.chars().take(32).collect();
+                return Err(bad(crate::audio::FormatError::OutputChannels { got }));
+            }
+        };
+        let output = OutputFormat::new(self.output_rate.unwrap_or(rate_hz_default), channels).map_err(bad)?;
+        if encoding == Encoding::Opus {
+            return Err(Problem::new(
+                ErrorCode::UnsupportedFormat,
+                "bare Opus packets have no edges in a file: send Ogg, WebM or MP4",
+            ));
+        }
+        Ok(DecodeParams { format, output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX })
+    }
+}
+
+/// `POST /api/decode`.
+pub(in crate::server) async fn decode(
+    State(app): State<Shared>,
+    query: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
+    let params = query.decode_params(app.config.audio.output_rate_hz)?;
+    let Ok(_place) = PLACES.try_acquire() else {
+        let e = crate::protocol::ProtocolError::new(ErrorCode::Overloaded, "other files are being decoded");
+        return Err(Problem(e.retry_after_ms(1_000)));
+    };
+    let (parts, body) = mpsc::channel(BODY_PARTS_MAX);
+    let work = tokio::task::spawn_blocking(move || to_wav(&params, Parts { body, part: Bytes::new() }));
+    let mut incoming = request.into_body();
+    while let Some(frame) = incoming.frame().await {
+        let part = frame.map_err(io::Error::other).map(|f| f.into_data().unwrap_or_default());
+        if parts.send(part).await.is_err() {
+            break; // the decoder has failed and will say why
+        }
+    }
+    drop(parts);
+    let wav = work.await.map_err(|_| Problem::new(ErrorCode::Internal, "the decoder failed"))?;
+    answer(wav.map_err(|e| problem(&e))?).await
+}
+
+fn problem(e: &OfflineError) -> Problem {
+    match e {
+        OfflineError::Decode(d) if d.is_unsupported() => Problem::new(ErrorCode::UnsupportedFormat, d.to_string()),
+        OfflineError::Decode(d) => Problem::new(ErrorCode::DecodeFailed, d.to_string()),
+        OfflineError::Read(_) => Problem::new(ErrorCode::InvalidMessage, "the body ended early"),
+        OfflineError::Deliver(_) => Problem::new(ErrorCode::Internal, "there is no room for the result"),
+    }
+}
+
+/// The body as a reader.
+struct Parts {
+    body: mpsc::Receiver<io::Result<Bytes>>,
+    part: Bytes,
+}
+
+impl Read for Parts {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.part.is_empty() {
+            match self.body.blocking_recv() {
+                None => return Ok(0),
+                Some(part) => self.part = part?,
+            }
+        }
+        let n = buf.len().min(self.part.len());
+        buf[..n].copy_from_slice(&self.part.split_to(n));
+        Ok(n)
+    }
+}
+
+fn to_wav(params: &DecodeParams, mut body: Parts) -> Result<std::fs::File, OfflineError> {
+    let file = tempfile::tempfile().map_err(OfflineError::Deliver)?;
+    let handle = file.try_clone().map_err(OfflineError::Deliver)?;
+    let mut out = Some(BufWriter::new(file));
+    let mut writer = None;
+    let mut s16 = Vec::new();
+    decode_all(params, &mut body, &mut |spec, samples| {
+        if let Some(out) = out.take() {
+            writer = Some(open_wav(out, spec.channels, spec.rate_hz)?);
+        }
+        s16.clear();
+        f32_to_s16(samples, &mut s16);
+        if let Some(w) = &mut writer {
+            let len = u32::try_from(s16.len()).map_err(io::Error::other)?;
+            let mut batch = w.get_i16_writer(len);
+            s16.iter().for_each(|&s| batch.write_sample(s));
+            batch.flush().map_err(io::Error::other)?;
+        }
+        Ok(())
+    })?;
+    if let Some(out) = out.take() {
+        writer = Some(open_wav(out, 1, params.output.rate_hz).map_err(OfflineError::Deliver)?);
+    }
+    if let Some(w) = writer {
+        w.finalize().map_err(|e| OfflineError::Deliver(io::Error::other(e)))?;
+    }
+    let mut file = handle;
+    file.seek(SeekFrom::Start(0)).map_err(OfflineError::Deliver)?;
+    Ok(file)
+}
+
+fn open_wav<W: io::Write + Seek>(out: W, channels: u16, sample_rate: u32) -> io::Result<hound::WavWriter<W>> {
+    let spec = hound::WavSpec { channels, sample_rate, bits_per_sample: 16, sample_format: hound::SampleFormat::Int };
+    hound::WavWriter::new(out, spec).map_err(io::Error::other)
+}
+
+async fn answer(file: std::fs::File) -> Result<Response, Problem> {
+    let bytes = file.metadata().map_err(|_| Problem::new(ErrorCode::Internal, "the result is lost"))?.len();
+    let (send, receive) = mpsc::channel::<io::Result<Bytes>>(BODY_PARTS_MAX);
+    tokio::task::spawn_blocking(move || {
+        let mut file = file;
+        loop {
+            let mut part = vec![0; SEND_BYTES];
+            let part = match file.read(&mut part) {
+                Ok(0) => return,
+                Ok(n) => {
+                    part.truncate(n);
+                    Ok(Bytes::from(part))
+                }
+                Err(e) => Err(e),
+            };
+            if send.blocking_send(part).is_err() {
+                return;
+            }
+        }
+    });
+    let body = Body::new(http_body_util::StreamBody::new(Received(receive)));
+    Ok(([(header::CONTENT_TYPE, "audio/wav".to_owned()), (header::CONTENT_LENGTH, bytes.to_string())], body)
+        .into_response())
+}
+
+/// A channel as a stream of body frames.
+struct Received(mpsc::Receiver<io::Result<Bytes>>);
+
+impl futures_core::Stream for Received {
+    type Item = io::Result<hyper::body::Frame<Bytes>>;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        self.0.poll_recv(cx).map(|part| part.map(|p| p.map(hyper::body::Frame::data)))
+    }
+}

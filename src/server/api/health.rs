@@ -1,0 +1,70 @@
+//! `/health*`: how the server is.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Map, Value, json};
+
+use crate::clock;
+use crate::server::guard::Admin;
+use crate::server::router::Shared;
+use crate::server::state::{App, HealthStatus};
+
+fn brief(app: &App) -> Map<String, Value> {
+    let mut m = Map::new();
+    m.insert("status".into(), json!(app.health()));
+    m.insert("timestamp".into(), clock::rfc3339(clock::unix_ms()).into());
+    m.insert("active_connections".into(), app.connections.len().into());
+    m
+}
+
+/// `GET /health`.
+pub(in crate::server) async fn summary(State(app): State<Shared>) -> Json<Map<String, Value>> {
+    Json(brief(&app))
+}
+
+/// `GET /health/live`: that it answers is the answer.
+pub(in crate::server) async fn live(State(app): State<Shared>) -> Json<Map<String, Value>> {
+    Json(brief(&app))
+}
+
+/// `GET /health/ready`: 503 while no new work is taken.
+pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Map<String, Value>>) {
+    let status = match app.health() {
+        HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
+        HealthStatus::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (status, Json(brief(&app)))
+}
+
+/// `GET /health/detailed`.
+pub(in crate::server) async fn detailed(State(app): State<Shared>, _: Admin) -> Json<Map<String, Value>> {
+    Json(body(&app, true))
+}
+
+/// The body of `/health/detailed`, or its status alone.
+pub(in crate::server) fn body(app: &App, whole: bool) -> Map<String, Value> {
+    if !whole {
+        return Map::from_iter([("status".to_owned(), json!(app.health()))]);
+    }
+    let mut m = brief(app);
+    let recorder = match &app.recorder {
+        None => json!({"status": "off"}),
+        Some(r) => {
+            let s = r.status();
+            json!({
+                "status": if s.degraded { "degraded" } else { "healthy" },
+                "open": s.open, "bytes": s.bytes, "failures": s.failures,
+            })
+        }
+    };
+    let streams = json!({
+        "status": if app.streams.is_full() || app.memory_is_short() { "degraded" } else { "healthy" },
+        "open": app.streams.len(),
+        "memory_reserved_bytes": app.memory.used_bytes(),
+        "memory_budget_bytes": app.config.audio.memory_budget_bytes,
+    });
+    m.insert("uptime_ms".into(), app.clock.now_ms().into());
+    m.insert("components".into(), json!({"recorder": recorder, "streams": streams}));
+    m
+}

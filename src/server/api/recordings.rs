@@ -1,0 +1,89 @@
+//! `/api/recordings*`: what was kept. Ids are UUIDs and nothing else, so no path can be smuggled in.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
+use uuid::Uuid;
+
+use super::{List, Page};
+use crate::protocol::ErrorCode;
+use crate::server::guard::Admin;
+use crate::server::problem::Problem;
+use crate::server::router::Shared;
+use crate::sink::recorder::{RecordError, RecorderService, RecordingMeta, RecordingState};
+
+fn missing() -> Problem {
+    Problem::not_found("no such recording")
+}
+
+fn service(app: &Shared) -> Result<&RecorderService, Problem> {
+    app.recorder.as_ref().ok_or_else(|| Problem::not_found("recording is off"))
+}
+
+/// `GET /api/recordings`, oldest first.
+pub(in crate::server) async fn list(
+    State(app): State<Shared>,
+    _: Admin,
+    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<List<RecordingMeta>>, Problem> {
+    let Query(page) = page.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
+    let limit = page.limit();
+    let rows = service(&app)?.list(page.after, limit + 1, None);
+    Ok(Json(List::page(rows, limit, |m| m.id.to_string())))
+}
+
+/// `GET /api/recordings/{id}` and `/api/recordings/{id}.wav`; the latter takes range requests.
+pub(in crate::server) async fn one(
+    State(app): State<Shared>,
+    _: Admin,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (text, wav) = name.strip_suffix(".wav").map_or((name.as_str(), false), |id| (id, true));
+    let id: Uuid = text.parse().map_err(|_| missing())?;
+    let service = service(&app)?;
+    if !wav {
+        return Ok(Json(service.get(id).ok_or_else(missing)?).into_response());
+    }
+    let path = service.path(id).ok_or_else(missing)?;
+    let Ok(response) = ServeFile::new(path).oneshot(request).await;
+    if response.status() == StatusCode::NOT_FOUND {
+        return Err(missing());
+    }
+    let mut response = response.map(Body::new);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
+    if service.get(id).is_none_or(|m| m.state == RecordingState::Recording) {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
+}
+
+/// `DELETE /api/recordings/{id}`.
+pub(in crate::server) async fn delete(
+    State(app): State<Shared>,
+    admin: Admin,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let id: Uuid = name.parse().map_err(|_| missing())?;
+    service(&app)?;
+    let deleted = tokio::task::spawn_blocking(move || app.recorder.as_ref().map_or(Ok(()), |r| r.delete(id))).await;
+    match deleted {
+        Ok(Ok(())) => {
+            tracing::info!(by = %admin.0.0, recording = %id, "recording deleted");
+            Ok(StatusCode::NO_CONTENT)
+        }
+        Ok(Err(RecordError::NotFound { .. })) => Err(missing()),
+        Ok(Err(RecordError::InUse { .. })) => {
+            Err(Problem::new(ErrorCode::StreamExists, "the recording still runs: end its stream first"))
+        }
+        Ok(Err(e)) => {
+            tracing::error!(recording = %id, error = %e, "recording not deleted");
+            Err(Problem::new(ErrorCode::Internal, "the recording could not be deleted"))
+        }
+        Err(_) => Err(Problem::new(ErrorCode::Internal, "the recording could not be deleted")),
+    }
+}

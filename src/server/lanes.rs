@@ -1,0 +1,104 @@
+//! Worker threads: each runs its own connections to their end on a runtime of its own, so that a frame never changes thread.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::accept::Slot;
+use super::router::Routes;
+use super::state::App;
+
+/// Accepted sockets that may wait for a worker; the accept loop waits beyond that, and the kernel's own queue fills.
+const HANDOVER_MAX: usize = 1_024;
+/// What a worker's connections may take to come to their end once the drain time is over.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// An accepted socket on its way to a worker.
+pub(super) struct Accepted {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) slot: Slot,
+}
+
+struct Lane {
+    hand: mpsc::Sender<(Accepted, Load)>,
+    load: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+/// Connections of a worker, counted while this lives.
+pub(super) struct Load(Arc<AtomicUsize>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// All worker threads.
+pub struct Lanes {
+    lanes: Vec<Lane>,
+}
+
+impl Lanes {
+    /// Starts one worker per core this process may use.
+    ///
+    /// # Errors
+    /// Where a thread or its runtime cannot be had.
+    pub fn start(app: &Arc<App>) -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+        let lanes = (0..cores).map(|n| Lane::start(n, Arc::clone(app))).collect::<io::Result<_>>()?;
+        Ok(Self { lanes })
+    }
+
+    /// Hands a socket to the worker with the fewest connections.
+    pub(super) async fn hand(&self, accepted: Accepted) {
+        let Some(lane) = self.lanes.iter().min_by_key(|l| l.load.load(Ordering::Relaxed)) else { return };
+        lane.load.fetch_add(1, Ordering::Relaxed);
+        let load = Load(Arc::clone(&lane.load));
+        // A worker that is gone has been told to stop: the socket is closed by being dropped.
+        let _ = lane.hand.send((accepted, load)).await;
+    }
+
+    /// Lets every worker finish its connections and waits for it.
+    pub fn join(self) {
+        let threads: Vec<_> = self.lanes.into_iter().map(|l| l.thread).collect(); // the senders go: no more sockets come
+        for t in threads {
+            if t.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+impl Lane {
+    fn start(number: usize, app: Arc<App>) -> io::Result<Self> {
+        let (hand, mut taken) = mpsc::channel::<(Accepted, Load)>(HANDOVER_MAX);
+        let load = Arc::new(AtomicUsize::new(0));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let work = async move {
+            let tasks = TaskTracker::new();
+            let routes = Routes::new(&app, &tasks);
+            while let Some((accepted, load)) = taken.recv().await {
+                tasks.spawn(routes.clone().serve(accepted, load));
+            }
+            tasks.close();
+            let deadline_ms = app.drain_deadline_ms().unwrap_or(0).saturating_sub(app.clock.now_ms());
+            let patience = Duration::from_millis(deadline_ms) + LAST_WORDS;
+            if tokio::time::timeout(patience, tasks.wait()).await.is_err() {
+                tracing::warn!(connections = tasks.len(), "connections cut at the end of the drain time");
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
+            runtime.block_on(work);
+            runtime.shutdown_timeout(Duration::from_millis(100));
+        })?;
+        Ok(Self { hand, load, thread })
+    }
+}

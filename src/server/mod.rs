@@ -1,0 +1,15 @@
+//! Sockets: the accept loop, the worker threads, every route, the WebSocket.
+
+mod accept;
+mod api;
+mod guard;
+mod lanes;
+mod pages;
+mod problem;
+mod router;
+mod state;
+mod ws;
+
+pub use accept::{AcceptError, Listener};
+pub use lanes::Lanes;
+pub use state::{App, HealthStatus};

@@ -1,0 +1,111 @@
+//! Every route in one list, and how a connection is served them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::{delete, get, post};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
+
+use super::guard::{self, Peer};
+use super::lanes::{Accepted, Load};
+use super::problem::Problem;
+use super::state::App;
+use super::ws::Handover;
+use super::{api, pages, ws};
+use crate::protocol::ErrorCode;
+
+/// The shared state in handlers.
+pub(super) type Shared = Arc<App>;
+
+/// Largest request head; a token in the query fits.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// The routes of one worker.
+#[derive(Clone)]
+pub(super) struct Routes {
+    app: Arc<App>,
+    tasks: TaskTracker,
+    router: Router,
+}
+
+impl Routes {
+    pub(super) fn new(app: &Arc<App>, tasks: &TaskTracker) -> Self {
+        Self { app: Arc::clone(app), tasks: tasks.clone(), router: router(app) }
+    }
+
+    /// Serves one socket: HTTP until it ends or is handed over to the WebSocket.
+    pub(super) async fn serve(self, accepted: Accepted, load: Load) {
+        let Accepted { socket, peer, slot } = accepted;
+        let Ok(socket) = TcpStream::from_std(socket) else { return };
+        let _ = socket.set_nodelay(true); // without it answers wait, that is all
+        let handover = Handover::new(self.tasks.clone(), slot, load);
+        let router = self.router;
+        let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
+            let mut request: Request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(handover.clone());
+            router.clone().oneshot(request)
+        });
+        let timeout = Duration::from_millis(self.app.config.server.handshake_timeout_ms);
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeout)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .serve_connection(TokioIo::new(socket), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.app.draining.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(e) = ended {
+            tracing::debug!(%peer, error = %e, "HTTP connection ended");
+        }
+    }
+}
+
+fn router(app: &Arc<App>) -> Router {
+    let mut router = Router::new()
+        .route("/ws", get(ws::upgrade))
+        .route("/ws/{client_id}", get(ws::upgrade_client))
+        .route("/health", get(api::health::summary))
+        .route("/health/live", get(api::health::live))
+        .route("/health/ready", get(api::health::ready))
+        .route("/health/detailed", get(api::health::detailed))
+        .route("/api/connections", get(api::connections::list))
+        .route("/api/connections/stats", get(api::connections::stats))
+        .route("/api/connections/cleanup", post(api::connections::cleanup))
+        .route("/api/connections/{id}", get(api::connections::one).delete(api::connections::disconnect))
+        .route("/api/clients/{client_id}/connections", get(api::connections::of_client))
+        .route("/api/clients/{client_id}", delete(api::connections::disconnect_client))
+        .route("/api/recordings", get(api::recordings::list))
+        .route("/api/recordings/{id}", get(api::recordings::one).delete(api::recordings::delete))
+        .route("/api/decode", post(api::decode::decode))
+        .route("/", get(pages::index));
+    if app.config.server.echo {
+        router = router.route("/ws/echo", get(ws::echo));
+    }
+    router
+        .fallback(|| async { Problem::not_found("there is nothing at this address") })
+        .method_not_allowed_fallback(|| async {
+            let mut response = axum::response::IntoResponse::into_response(Problem::new(
+                ErrorCode::InvalidMessage,
+                "this address does not take that method",
+            ));
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response
+        })
+        .layer(middleware::from_fn_with_state(Arc::clone(app), guard::check_origin))
+        .with_state(Arc::clone(app))
+}

@@ -1,0 +1,564 @@
+//! A stream as its connection's task owns it: opened with its sinks, fed, acknowledged, ended, its recording awaited.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+use super::lane::Lane;
+use super::task::Task;
+use crate::audio::{OutputChannels, PcmSpec};
+use crate::decode::{DecodeError, DecodeParams, WHOLE_FILE_BYTES_MAX};
+use crate::hub::{LiveStream, LiveStreamMeta};
+use crate::pipeline::{Chain, Progress, Reservation, RunState, StreamError, StreamPipeline, StreamSettings};
+use crate::protocol::{
+    AudioDropped, AudioEnded, AudioLevel, AudioReceived, AudioStarted, ChannelsInfo, EndReason, ErrorCode, Event,
+    OutputInfo, ProtocolError, RecordingInfo, Topic,
+};
+use crate::session::OpenStream;
+use crate::sink::recorder::{RecordError, Recorded, RecordingHandle, RecordingStart};
+use crate::sink::{Sink, SinkEvent, levels, listeners, voice};
+
+/// Memory set aside for an ordinary stream: its decoder, resampler, sinks and a full queue of 48 kHz stereo.
+pub(crate) const STREAM_RESERVED_BYTES: u64 = 256 * 1024;
+/// Output samples a stream may produce before others get their turn: two seconds of 16 kHz.
+const STEP_BUDGET_SAMPLES: usize = 32_000;
+
+/// How a stream ends.
+#[derive(Debug)]
+enum End {
+    /// It goes on.
+    No,
+    /// It drains; then the answer goes to that `id`.
+    Draining(EndReason, Option<String>),
+    /// Its recording is being closed.
+    Closing(EndReason, Option<String>),
+}
+
+type RecordingResult = Result<Recorded, RecordError>;
+
+/// A stream of a connection.
+pub(super) struct Stream {
+    pub(super) index: u32,
+    stream_id: String,
+    implicit: bool,
+    pipeline: StreamPipeline,
+    live: Arc<LiveStream>,
+    recording: Option<RecordingHandle>,
+    closing: Option<oneshot::Receiver<RecordingResult>>,
+    end: End,
+    /// Frames that came, and who wants to know when which of them has passed.
+    frames_in: u64,
+    flushes: Vec<(u64, Option<String>)>,
+    /// Speech of the whole stream, where detection was on from its start.
+    speech_ms: Option<u64>,
+    counts_speech: bool,
+    reserved: Reservation,
+    started_ms: u64,
+    heard_ms: u64,
+    /// There may be something to do though no audio came.
+    busy: bool,
+}
+
+impl Stream {
+    /// Whether the socket must not be read because of it.
+    pub(super) fn is_full(&self) -> bool {
+        self.pipeline.is_full()
+    }
+
+    /// Looks at the stream's work again, because a sink called.
+    pub(super) fn set_busy(&mut self) {
+        self.busy = true;
+    }
+
+    fn progress_event(&self, p: &Progress, now_us: u64) -> AudioReceived {
+        AudioReceived {
+            stream_id: self.stream_id.clone(),
+            received_bytes: p.received_bytes,
+            received_frames: p.received_frames,
+            decoded_ms: p.decoded_ms,
+            output_samples: p.output_samples,
+            buffered_ms: p.buffered_ms,
+            dropped_ms: p.dropped_ms,
+            processing_us: now_us.saturating_sub(p.newest_arrival_us),
+        }
+    }
+
+    /// Runs `work` on the pipeline; a panic in it ends the stream, not the server (failures.md row 15).
+    fn guarded<R>(
+        &mut self,
+        work: impl FnOnce(&mut StreamPipeline) -> Result<R, StreamError>,
+    ) -> Result<R, StreamError> {
+        let pipeline = &mut self.pipeline;
+        match catch_unwind(AssertUnwindSafe(|| work(pipeline))) {
+            Ok(r) => r,
+            Err(_) => Err(StreamError::Panicked),
+        }
+    }
+}
+
+impl Task {
+    /// Opens a stream, or tells why not.
+    pub(super) fn open_stream(&mut self, open: OpenStream, lane: &mut Lane) {
+        let (index, reply_to, stream_id) = (open.index, open.reply_to.clone(), open.stream_id.clone());
+        match self.try_open(open) {
+            Ok((stream, started)) => {
+                let answer = Event::AudioStarted(Box::new(started));
+                self.session.opened(reply_to.as_deref(), &answer);
+                self.streams.push(stream);
+                self.send(&answer, reply_to.as_deref(), lane);
+            }
+            Err(e) => {
+                self.session.closed(index);
+                self.fault(e.on_stream(stream_id), reply_to, lane);
+            }
+        }
+    }
+
+    fn try_open(&mut self, open: OpenStream) -> Result<(Box<Stream>, AudioStarted), ProtocolError> {
+        if self.app.drain_deadline_ms().is_some() {
+            return Err(ProtocolError::new(ErrorCode::Draining, "the server is stopping: connect again"));
+        }
+        let overloaded = |what: &str| ProtocolError::new(ErrorCode::Overloaded, what).retry_after_ms(1_000);
+        let config = &self.app.config.audio;
+        let reserved = self
+            .app
+            .memory
+            .reserve(STREAM_RESERVED_BYTES)
+            .ok_or_else(|| overloaded("the server's memory for streams is in use"))?;
+        let params =
+            DecodeParams { format: open.format, output: open.output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
+        let chain = Chain::open(&params).map_err(|e| decode_error(&e, open.implicit))?;
+        let recording = self.recording_of(&open);
+        let now_ms = self.app.clock.now_ms();
+        let live = self
+            .app
+            .streams
+            .insert(LiveStreamMeta {
+                uid: open.uid,
+                stream_id: open.stream_id.clone(),
+                from: self.connection.speaker(),
+                conversation_id: open.conversation_id.clone(),
+                encoding: open.format.encoding,
+                output: open.output,
+                recording_id: recording.as_ref().map(|r| r.handle().id()),
+                started_unix_ms: crate::clock::unix_ms(),
+            })
+            .ok_or_else(|| overloaded("the server has all the streams it takes"))?;
+        let handle = recording.as_ref().map(crate::sink::recorder::Recorder::handle);
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(listeners::Listeners::new(Arc::clone(&live)))];
+        if let Some(r) = recording {
+            sinks.push(Box::new(r));
+        }
+        let settings = StreamSettings {
+            format: open.format,
+            overflow: open.overflow,
+            queue_ms: config.queue_ms,
+            ack_interval_ms: open.ack_interval_ms,
+        };
+        let mut stream = Box::new(Stream {
+            index: open.index,
+            stream_id: open.stream_id.clone(),
+            implicit: open.implicit,
+            pipeline: StreamPipeline::new(settings, chain, sinks),
+            live,
+            recording: handle,
+            closing: None,
+            end: End::No,
+            frames_in: 0,
+            flushes: Vec::new(),
+            speech_ms: None,
+            counts_speech: open.speech,
+            reserved,
+            started_ms: now_ms,
+            heard_ms: now_ms,
+            busy: false,
+        });
+        if open.levels {
+            stream.pipeline.add_sink(Box::new(levels::LevelSink::new()));
+        }
+        if open.speech {
+            stream.pipeline.add_sink(Box::new(voice::VoiceSink::new()));
+        }
+        let started = AudioStarted {
+            stream_id: open.stream_id,
+            stream_uid: open.uid.to_string(),
+            stream_index: open.index,
+            format: open.format,
+            output: OutputInfo {
+                encoding: "pcm_s16le",
+                sample_rate: open.output.rate_hz,
+                channels: match (open.output.channels, open.format.channels) {
+                    (OutputChannels::Mono, _) => ChannelsInfo::Count(1),
+                    (OutputChannels::Source, Some(n)) => ChannelsInfo::Count(n),
+                    (OutputChannels::Source, None) => ChannelsInfo::Source,
+                },
+            },
+            recording_id: stream.recording.as_ref().map(RecordingHandle::id),
+        };
+        Ok((stream, started))
+    }
+
+    fn recording_of(&self, open: &OpenStream) -> Option<crate::sink::recorder::Recorder> {
+        let service = self.app.recorder.as_ref().filter(|_| open.record)?;
+        let connection = Arc::clone(&self.connection);
+        let start = RecordingStart {
+            id: uuid::Uuid::now_v7(),
+            stream_uid: open.uid.to_string(),
+            stream_id: open.stream_id.clone(),
+            client_id: self.connection.meta.client_id.clone(),
+            user_id: None,
+            conversation_id: open.conversation_id.clone(),
+            created_at_ms: i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX),
+            spec: PcmSpec { rate_hz: open.output.rate_hz, channels: 1 },
+        };
+        match service.create(start, Arc::new(move || connection.outbox.wake())) {
+            Ok(r) => Some(r),
+            Err(e) => {
+                tracing::error!(error = %e, "recording not created");
+                None
+            }
+        }
+    }
+
+    /// Hands a frame to its stream.
+    pub(super) fn audio(&mut self, index: u32, frame: &[u8], now_us: u64, lane: &mut Lane) {
+        let Some(at) = self.streams.iter().position(|s| s.index == index) else { return };
+        let s = &mut self.streams[at];
+        s.heard_ms = now_us / 1_000;
+        s.frames_in += 1;
+        s.busy = true;
+        let mut budget = STEP_BUDGET_SAMPLES;
+        let scratch = &mut lane.scratch;
+        if let Err(e) = s.guarded(|p| p.offer(frame, now_us, scratch, &mut budget)) {
+            self.fail_stream(at, &e, lane);
+        } else if !self.grow_reservation(at) {
+            let e = ProtocolError::new(ErrorCode::Overloaded, "the server's memory for streams is in use")
+                .retry_after_ms(1_000)
+                .on_stream(self.streams[at].stream_id.clone());
+            self.fault(e, None, lane);
+            self.end_stream(at, EndReason::Error, None);
+        }
+    }
+
+    fn grow_reservation(&mut self, at: usize) -> bool {
+        /// Growth is accounted for in strides, so that the shared counter is rarely touched.
+        const STRIDE_BYTES: u64 = 1 << 20;
+        let s = &mut self.streams[at];
+        let held = s.pipeline.held_bytes() as u64;
+        held <= STREAM_RESERVED_BYTES || s.reserved.grow_to(held.next_multiple_of(STRIDE_BYTES))
+    }
+
+    /// Acknowledges once all received so far has passed every sink.
+    pub(super) fn flush_stream(&mut self, index: u32, reply_to: Option<String>) {
+        if let Some(s) = self.streams.iter_mut().find(|s| s.index == index) {
+            s.flushes.push((s.frames_in, reply_to));
+            s.busy = true;
+        }
+    }
+
+    /// Lets a stream drain, then answers.
+    pub(super) fn finish_stream(&mut self, index: u32, reply_to: Option<String>) {
+        if let Some(at) = self.streams.iter().position(|s| s.index == index) {
+            self.end_stream(at, EndReason::End, reply_to);
+        }
+    }
+
+    /// Throws a stream away, then answers.
+    pub(super) fn cancel_stream(&mut self, index: u32, reply_to: Option<String>) {
+        if let Some(s) = self.streams.iter_mut().find(|s| s.index == index) {
+            if let Some(r) = s.recording.take() {
+                r.cancel();
+            }
+            s.pipeline.abandon();
+            s.end = End::Closing(EndReason::Cancelled, reply_to);
+            s.busy = true;
+        }
+    }
+
+    /// Ends every stream for one reason.
+    pub(super) fn end_streams(&mut self, reason: EndReason, _: &mut Lane) {
+        for at in 0..self.streams.len() {
+            self.end_stream(at, reason, None);
+        }
+    }
+
+    fn end_stream(&mut self, at: usize, reason: EndReason, reply_to: Option<String>) {
+        let s = &mut self.streams[at];
+        if let End::No = s.end {
+            s.pipeline.end();
+            s.end = End::Draining(reason, reply_to);
+            s.busy = true;
+            let index = s.index;
+            self.session.ending(index);
+        }
+    }
+
+    /// A stream cannot go on: says why and closes what it has.
+    fn fail_stream(&mut self, at: usize, error: &StreamError, lane: &mut Lane) {
+        let s = &mut self.streams[at];
+        let told = match error {
+            StreamError::Decode(e) => decode_error(e, s.implicit),
+            StreamError::Panicked => {
+                tracing::error!(stream = %s.live.meta.uid, "a decoder panicked");
+                ProtocolError::new(ErrorCode::Internal, "the decoder failed; the stream ends here")
+            }
+        };
+        let told = told.on_stream(s.stream_id.clone());
+        let reply_to = match std::mem::replace(&mut s.end, End::No) {
+            End::Draining(_, id) | End::Closing(_, id) => id,
+            End::No => None,
+        };
+        s.pipeline.abandon();
+        s.closing = s.recording.take().map(|r| r.close("error"));
+        s.end = End::Closing(EndReason::Error, reply_to);
+        s.busy = true;
+        let index = s.index;
+        self.session.ending(index);
+        self.fault(told, None, lane);
+    }
+
+    /// Runs every stream that has work, tells what came of it and closes those that are done.
+    pub(super) fn work_streams(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
+        let mut again = false;
+        let mut at = 0;
+        while at < self.streams.len() {
+            if self.streams[at].busy {
+                again |= self.work_stream(at, lane);
+            }
+            if self.poll_end(at, cx, lane) {
+                again = true;
+            } else {
+                at += 1;
+            }
+        }
+        again
+    }
+
+    /// One step of a stream. True where more of it can be done at once.
+    fn work_stream(&mut self, at: usize, lane: &mut Lane) -> bool {
+        let s = &mut self.streams[at];
+        s.busy = false;
+        if let End::Closing(..) = s.end {
+            self.tell(at, lane);
+            return false;
+        }
+        let mut budget = STEP_BUDGET_SAMPLES;
+        let scratch = &mut lane.scratch;
+        let state = s.guarded(|p| p.run(scratch, &mut budget));
+        match state {
+            Err(e) => {
+                self.fail_stream(at, &e, lane);
+                return true;
+            }
+            Ok(RunState::More) => s.busy = true,
+            Ok(RunState::Idle | RunState::Blocked) => {}
+            Ok(RunState::Finished) => {
+                let (reason, reply_to) = match std::mem::replace(&mut s.end, End::No) {
+                    End::Draining(reason, id) | End::Closing(reason, id) => (reason, id),
+                    End::No => (EndReason::End, None),
+                };
+                s.closing = s.recording.take().map(|r| r.close(reason_name(reason)));
+                s.end = End::Closing(reason, reply_to);
+            }
+        }
+        let more = s.busy;
+        self.tell(at, lane);
+        more
+    }
+
+    /// Sends what a stream has to say: levels, speech, damage, acknowledgements that were asked for.
+    fn tell(&mut self, at: usize, lane: &mut Lane) {
+        let events = std::mem::take(&mut self.streams[at].pipeline.sink_events);
+        for e in events {
+            self.tell_sink_event(at, e, lane);
+        }
+        if let Some((warning, times)) = self.streams[at].pipeline.damage.take() {
+            let text =
+                if times > 1 { format!("{warning} (and {} more like it)", times - 1) } else { warning.to_string() };
+            let e = ProtocolError::new(ErrorCode::DecodeFailed, text)
+                .on_stream(self.streams[at].stream_id.clone())
+                .detail("warnings", times)
+                .detail("stream_continues", true);
+            self.fault(e, None, lane);
+        }
+        let s = &mut self.streams[at];
+        if s.flushes.is_empty() {
+            return;
+        }
+        let p = s.pipeline.progress();
+        let passed = if s.pipeline.is_drained() { u64::MAX } else { p.received_frames };
+        let now_us = self.app.clock.now_us();
+        let ack = Event::AudioReceived(s.progress_event(&p, now_us));
+        let due: Vec<_> = s.flushes.extract_if(.., |(frames, _)| *frames <= passed).collect();
+        for (_, reply_to) in due {
+            self.send(&ack, reply_to.as_deref(), lane);
+        }
+    }
+
+    fn tell_sink_event(&mut self, at: usize, event: SinkEvent, lane: &mut Lane) {
+        let wants = self.session.subscriptions();
+        let s = &mut self.streams[at];
+        let stream_id = s.stream_id.clone();
+        let event = match event {
+            SinkEvent::SpeechTotal { speech_ms } => {
+                s.speech_ms = s.counts_speech.then_some(speech_ms);
+                return;
+            }
+            SinkEvent::Dropped { from_ms, dropped_ms } => {
+                Event::AudioDropped(AudioDropped { stream_id, from_ms, dropped_ms })
+            }
+            SinkEvent::SpeechStarted { at_ms } if wants.has(Topic::Speech) => Event::SpeechStarted { stream_id, at_ms },
+            SinkEvent::SpeechEnded { start_ms, end_ms } if wants.has(Topic::Speech) => {
+                Event::SpeechEnded { stream_id, start_ms, end_ms }
+            }
+            SinkEvent::Level { at_ms, rms_dbfs, peak_dbfs, clipped } if wants.has(Topic::Levels) => {
+                Event::AudioLevel(AudioLevel { stream_id, at_ms, rms_dbfs, peak_dbfs, clipped })
+            }
+            SinkEvent::SpeechStarted { .. } | SinkEvent::SpeechEnded { .. } | SinkEvent::Level { .. } => return,
+            SinkEvent::Failed { sink, message } => {
+                tracing::warn!(stream = %s.live.meta.uid, sink, message, "a sink failed");
+                let e = ProtocolError::new(
+                    ErrorCode::Internal,
+                    format!("{sink}: {message}; the stream goes on without it"),
+                )
+                .on_stream(stream_id)
+                .detail("sink", sink);
+                return self.fault(e, None, lane);
+            }
+        };
+        self.send(&event, None, lane);
+    }
+
+    /// Sends the acknowledgements that are due after a read.
+    pub(super) fn acknowledge(&mut self, lane: &mut Lane) {
+        let mut now_us = None;
+        for at in 0..self.streams.len() {
+            let s = &mut self.streams[at];
+            if let Some(p) = s.pipeline.take_due_ack() {
+                let now_us = *now_us.get_or_insert_with(|| self.app.clock.now_us());
+                let ack = Event::AudioReceived(s.progress_event(&p, now_us));
+                self.send(&ack, None, lane);
+            }
+        }
+    }
+
+    /// Where a stream's recording is closed (or it has none) and its end is due: tells it and removes the stream.
+    fn poll_end(&mut self, at: usize, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
+        let s = &mut self.streams[at];
+        let End::Closing(reason, _) = s.end else { return false };
+        let recorded = match &mut s.closing {
+            None => None,
+            Some(closing) => match Pin::new(closing).poll(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Ok(Ok(r))) => Some(r),
+                Poll::Ready(Ok(Err(e))) => {
+                    tracing::warn!(stream = %s.live.meta.uid, error = %e, "recording not closed");
+                    None
+                }
+                Poll::Ready(Err(_)) => None,
+            },
+        };
+        self.tell(at, lane);
+        let mut s = self.streams.remove(at);
+        self.app.streams.remove(&s.live);
+        self.session.closed(s.index);
+        let reply_to = match std::mem::replace(&mut s.end, End::No) {
+            End::Closing(_, id) | End::Draining(_, id) => id,
+            End::No => None,
+        };
+        let ended = ended(&s, reason, recorded);
+        tracing::debug!(stream = %s.live.meta.uid, reason = reason_name(reason), bytes = ended.received_bytes,
+            duration_ms = ended.duration_ms, "stream ended");
+        self.send(&Event::AudioEnded(Box::new(ended)), reply_to.as_deref(), lane);
+        self.connection.outbox.wake(); // a drain may wait for the last stream
+        true
+    }
+
+    /// Ends streams that are too old or whose sender fell silent.
+    pub(super) fn check_stream_times(&mut self, now_ms: u64, lane: &mut Lane) {
+        let (stall_ms, max_s) = (self.app.config.audio.stall_timeout_ms, self.app.config.audio.max_stream_s);
+        for at in 0..self.streams.len() {
+            let s = &self.streams[at];
+            if !matches!(s.end, End::No) {
+                continue;
+            }
+            let stalled = now_ms.saturating_sub(s.heard_ms) >= stall_ms && s.pipeline.is_drained();
+            if stalled {
+                let e =
+                    ProtocolError::new(ErrorCode::StreamStalled, format!("no audio came for {} s", stall_ms / 1_000))
+                        .on_stream(s.stream_id.clone());
+                self.fault(e, None, lane);
+            }
+            if stalled || max_s.is_some_and(|m| now_ms.saturating_sub(self.streams[at].started_ms) >= m * 1_000) {
+                self.end_stream(at, EndReason::Timeout, None);
+            }
+        }
+    }
+
+    /// Brings the sinks that depend on subscriptions in line with them.
+    pub(super) fn update_sinks(&mut self) {
+        let wants = self.session.subscriptions();
+        for s in self.streams.iter_mut().filter(|s| !s.pipeline.is_ending()) {
+            if wants.has(Topic::Levels) {
+                s.pipeline.add_sink(Box::new(levels::LevelSink::new()));
+            } else {
+                s.pipeline.remove_sink(levels::NAME);
+            }
+            if wants.has(Topic::Speech) {
+                s.pipeline.add_sink(Box::new(voice::VoiceSink::new()));
+            }
+            s.busy = true;
+        }
+    }
+}
+
+fn ended(s: &Stream, reason: EndReason, recorded: Option<Recorded>) -> AudioEnded {
+    let r = s.pipeline.report();
+    AudioEnded {
+        stream_id: s.stream_id.clone(),
+        reason,
+        received_bytes: if reason == EndReason::End { r.arrived_bytes } else { r.progress.received_bytes },
+        duration_ms: r.duration_ms,
+        output_samples: r.progress.output_samples,
+        dropped_ms: r.progress.dropped_ms,
+        peak_dbfs: r.peak_dbfs,
+        rms_dbfs: r.rms_dbfs,
+        speech_ms: s.speech_ms,
+        warnings: r.warnings,
+        recording: recorded.map(|rec| RecordingInfo {
+            id: rec.id,
+            url: format!("/api/recordings/{}.wav", rec.id),
+            bytes: rec.bytes,
+            sha256: rec.sha256,
+        }),
+    }
+}
+
+fn reason_name(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::End => "end",
+        EndReason::Cancelled => "cancelled",
+        EndReason::Disconnected => "disconnected",
+        EndReason::Timeout => "timeout",
+        EndReason::Error => "error",
+        EndReason::Drained => "drained",
+    }
+}
+
+fn decode_error(e: &DecodeError, implicit: bool) -> ProtocolError {
+    let code = match e {
+        DecodeError::Unrecognised if implicit => ErrorCode::FormatRequired,
+        DecodeError::Format(crate::audio::FormatError::Missing { .. }) => ErrorCode::FormatRequired,
+        e if e.is_unsupported() => ErrorCode::UnsupportedFormat,
+        _ => ErrorCode::DecodeFailed,
+    };
+    let mut told = ProtocolError::new(code, e.to_string());
+    if let DecodeError::Contradiction { field, declared, found, .. } = e {
+        told = told.detail("field", *field).detail("declared", *declared).detail("found", *found);
+    }
+    told
+}
