@@ -27,3 +27,5 @@ pub mod server;
 
 // command line and composition
 pub mod app;
+pub mod cli;
+pub mod client;
