@@ -123,7 +123,7 @@ pub enum DecodeWarning {
     /// The stream ended inside a sample, packet or box.
     #[error("the last {bytes} bytes are an unfinished {what}")]
     TruncatedTail {
-        /// What is unfinished: `sample`, `packet`, `page`, `box`.
+        /// What is unfinished: `sample`, `packet`, `page`, `element`, `box`.
         what: &'static str,
         /// Bytes of it that came.
         bytes: u64,

@@ -2,7 +2,7 @@
 
 use super::codec::PacketDecoder;
 use super::codec::opus::{OPUS_RATES_HZ, Opus};
-use super::segment::{Segment, Trim};
+use super::segment::{Hearing, Segment, Trim};
 use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step};
 
 const NAME: &str = "opus";
@@ -10,6 +10,7 @@ const NAME: &str = "opus";
 /// Decoder of bare packets. Each `input` is one whole packet.
 pub(super) struct OpusPackets {
     segment: Segment,
+    hearing: Hearing,
 }
 
 impl OpusPackets {
@@ -29,7 +30,7 @@ impl OpusPackets {
             return Err(unsupported(format!("{channels} channels in bare packets; 1 and 2 are")));
         };
         let codec: Box<dyn PacketDecoder> = Box::new(Opus::plain(channels, params.output)?);
-        Ok(Self { segment: Segment { codec, trim: Trim::default() } })
+        Ok(Self { segment: Segment { codec, trim: Trim::default() }, hearing: Hearing::default() })
     }
 }
 
@@ -37,11 +38,13 @@ impl Decoder for OpusPackets {
     fn decode(&mut self, input: &[u8], out: &mut DecodeOut) -> Result<Step, DecodeError> {
         if !input.is_empty() {
             self.segment.packet(input, out);
+            self.hearing.note(out);
         }
         Ok(Step { consumed: input.len(), more: false })
     }
 
     fn finish(&mut self, _out: &mut DecodeOut) -> Result<bool, DecodeError> {
+        self.hearing.check(NAME)?;
         Ok(false)
     }
 
@@ -103,6 +106,13 @@ mod tests {
         assert_eq!((bare.error.as_ref(), bare.frames()), (None, (packets.len() - 2) * 320));
         let codec = "opus";
         assert_eq!(bare.warnings, [DecodeWarning::PacketSkipped { codec }, DecodeWarning::PacketConcealed { codec }]);
+    }
+
+    #[test]
+    fn a_stream_of_which_nothing_decodes_is_an_error() {
+        let nothing = decode_all(&declared(48_000, 1, 16_000), &[0xFF; 200], &Cuts::Every(50));
+        assert!(matches!(nothing.error, Some(DecodeError::Malformed { container: "opus", .. })));
+        assert_eq!(decode_all(&declared(48_000, 1, 16_000), &[], &Cuts::None).error, None);
     }
 
     #[test]

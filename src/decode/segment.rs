@@ -91,6 +91,32 @@ impl Segment {
     }
 }
 
+/// Tells a stream of which nothing decodes from one that is merely damaged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Hearing {
+    heard: bool,
+    skipped: bool,
+}
+
+impl Hearing {
+    /// Notes what a step brought.
+    pub(crate) fn note(&mut self, out: &DecodeOut) {
+        self.heard |= !out.pcm.samples.is_empty();
+        self.skipped |= out.warnings.iter().any(|w| matches!(w, DecodeWarning::PacketSkipped { .. }));
+    }
+
+    /// At the end of the stream.
+    ///
+    /// # Errors
+    /// [`DecodeError::Malformed`] where packets came and none of them gave a sound.
+    pub(crate) fn check(self, container: &'static str) -> Result<(), DecodeError> {
+        if self.skipped && !self.heard {
+            return Err(DecodeError::Malformed { container, what: "not one packet decodes" });
+        }
+        Ok(())
+    }
+}
+
 /// Checks what the sender declared against a container's header. `rates_hz` are all that it may truly have said.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use logical::Logical;
 use page::{Found, Page, PageFinder, Piece};
 
 use super::feed::Feed;
+use super::segment::Hearing;
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
 
 const NAME: &str = "ogg";
@@ -75,6 +76,7 @@ pub(super) struct Ogg {
     unsupported: Option<[u8; 8]>,
     seen_bytes: bool,
     opened: bool,
+    hearing: Hearing,
 }
 
 impl Ogg {
@@ -91,6 +93,7 @@ impl Ogg {
             unsupported: None,
             seen_bytes: false,
             opened: false,
+            hearing: Hearing::default(),
         }
     }
 
@@ -234,6 +237,7 @@ impl Decoder for Ogg {
         let result = self.run(&mut feed, out);
         let consumed = feed.consumed();
         self.carry = feed.carry;
+        self.hearing.note(out);
         Ok(Step { consumed, more: result? })
     }
 
@@ -253,6 +257,7 @@ impl Decoder for Ogg {
             self.check_known()?;
             return Err(DecodeError::Malformed { container: NAME, what: "the stream ended before its headers" });
         }
+        self.hearing.check(NAME)?;
         Ok(false)
     }
 

@@ -97,6 +97,8 @@ pub(super) enum Found {
 pub(super) struct PageFinder {
     skipped: u64,
     damaged_in_a_row: u32,
+    #[cfg(test)]
+    checked_bytes: usize,
 }
 
 impl PageFinder {
@@ -127,6 +129,10 @@ impl PageFinder {
             let total = header_bytes + body;
             if !feed.hold(total) {
                 return Found::Starved;
+            }
+            #[cfg(test)]
+            {
+                self.checked_bytes += total;
             }
             let page = &feed.carry[..total];
             if checksum(page) == u32::from_le_bytes([page[22], page[23], page[24], page[25]]) {
@@ -200,6 +206,21 @@ const fn tables() -> [[u32; 256]; 8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn damaged_pages_that_claim_much_are_not_checked_again_and_again() {
+        // Every 27 bytes the beginning of a page that would reach over 18 KB of what follows.
+        let hostile = b"OggS\0\0AAAAAAAABBBBCCCCDDDD\xFF".repeat(40_000);
+        let mut finder = PageFinder::default();
+        let mut carry = Vec::new();
+        for piece in hostile.chunks(10_000) {
+            let mut feed = Feed::new(std::mem::take(&mut carry), piece);
+            assert!(matches!(finder.find(&mut feed), Found::Starved));
+            carry = feed.carry;
+        }
+        assert!(finder.checked_bytes > hostile.len() / 2, "the pages are candidates at all");
+        assert!(finder.checked_bytes < 2 * hostile.len(), "{} bytes were checked", finder.checked_bytes);
+    }
 
     #[test]
     fn the_checksum_is_the_same_bit_by_bit() {

@@ -16,6 +16,7 @@ use lace::Lace;
 use track::Track;
 
 use super::feed::{Feed, MARK_BYTES};
+use super::segment::Hearing;
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
 
 const NAME: &str = "webm";
@@ -75,6 +76,7 @@ pub(super) struct Webm {
     track: Option<Track>,
     begun: bool,
     opened: bool,
+    hearing: Hearing,
 }
 
 impl Webm {
@@ -88,6 +90,7 @@ impl Webm {
             track: None,
             begun: false,
             opened: false,
+            hearing: Hearing::default(),
         }
     }
 
@@ -210,6 +213,7 @@ impl Decoder for Webm {
         let result = self.run(&mut feed, out);
         let consumed = feed.consumed();
         self.carry = feed.carry;
+        self.hearing.note(out);
         Ok(Step { consumed, more: result? })
     }
 
@@ -231,6 +235,7 @@ impl Decoder for Webm {
                 what: "the stream ended before its tracks were described",
             });
         }
+        self.hearing.check(NAME)?;
         Ok(false)
     }
 

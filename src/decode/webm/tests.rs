@@ -287,6 +287,14 @@ fn what_is_no_webm_or_has_no_sound_says_so() {
 }
 
 #[test]
+fn a_stream_of_which_nothing_decodes_is_an_error() {
+    let (ebml, tracks, packets) = taken_apart(&fixture("audio/file-opus.webm"));
+    let spoiled: Vec<_> = packets.iter().map(|p| simple_block(0, &vec![0xFF; p.len()])).collect();
+    let error = decode(&stream(&ebml, &tracks, &spoiled)).error;
+    assert!(matches!(error, Some(DecodeError::Malformed { container: "webm", .. })), "{error:?}");
+}
+
+#[test]
 fn damage_is_told_and_the_stream_goes_on() {
     // A packet's own bytes: its time is kept.
     let (ebml, tracks, mut packets) = taken_apart(&fixture("audio/file-opus.webm"));
