@@ -8,7 +8,10 @@ pub fn f32_to_s16(samples: &[f32], out: &mut Vec<i16>) {
     // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits, many times faster than `round()`.
     const MAGIC: f32 = 12_582_912.0;
     out.extend(samples.iter().map(|&x| {
-        let scaled = (x * S16_SCALE).clamp(-32_768.0, 32_767.0);
+        // Not `clamp`, which minds NaN and costs twice as much; here NaN becomes full scale.
+        let scaled = x * S16_SCALE;
+        let scaled = if scaled < 32_767.0 { scaled } else { 32_767.0 };
+        let scaled = if scaled > -32_768.0 { scaled } else { -32_768.0 };
         ((scaled + MAGIC).to_bits() as i32).wrapping_sub(MAGIC.to_bits() as i32) as i16
     }));
 }
@@ -32,9 +35,9 @@ mod tests {
     }
 
     #[test]
-    fn beyond_full_scale_is_clamped_and_nan_is_harmless() {
+    fn beyond_full_scale_is_clamped() {
         let mut out = Vec::new();
         f32_to_s16(&[9.0, -9.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN], &mut out);
-        assert_eq!(&out[..4], &[32_767, -32_768, 32_767, -32_768]);
+        assert_eq!(out, [32_767, -32_768, 32_767, -32_768, 32_767]);
     }
 }
