@@ -3,6 +3,15 @@
 /// Full scale of 16-bit PCM as a float factor.
 pub const S16_SCALE: f32 = 32_768.0;
 
+/// Largest magnitude a decoded sample may have. The overshoot of lossy codecs fits well within; what is beyond is the work of a
+/// corrupt packet and would ring on in a resampler.
+pub const SAMPLE_ABS_MAX: f32 = 8.0;
+
+/// A decoded sample as the stages after it may rely on: silence for what is no number, the rest within ±[`SAMPLE_ABS_MAX`].
+pub fn clean(sample: f32) -> f32 {
+    if sample.is_finite() { sample.clamp(-SAMPLE_ABS_MAX, SAMPLE_ABS_MAX) } else { 0.0 }
+}
+
 /// Appends `samples` (full scale ±1.0) to `out` as 16-bit integers, rounded to nearest, clamped at full scale.
 pub fn f32_to_s16(samples: &[f32], out: &mut Vec<i16>) {
     // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits, many times faster than `round()`.
@@ -32,6 +41,15 @@ mod tests {
         let mut back = Vec::new();
         f32_to_s16(&floats, &mut back);
         assert_eq!(all, back);
+    }
+
+    #[test]
+    fn absurd_samples_are_made_harmless() {
+        assert_eq!(clean(f32::NAN), 0.0);
+        assert_eq!(clean(f32::INFINITY), 0.0);
+        assert_eq!(clean(-1e30), -8.0);
+        assert_eq!(clean(1e30), 8.0);
+        assert_eq!(clean(-0.25), -0.25);
     }
 
     #[test]
