@@ -1,7 +1,6 @@
 //! A stream as its connection's task owns it: opened with its sinks, fed, acknowledged, ended, its recording awaited.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -84,18 +83,6 @@ impl Stream {
             buffered_ms: p.buffered_ms,
             dropped_ms: p.dropped_ms,
             processing_us: now_us.saturating_sub(p.newest_arrival_us),
-        }
-    }
-
-    /// Runs `work` on the pipeline; a panic in it ends the stream, not the server (failures.md row 15).
-    fn guarded<R>(
-        &mut self,
-        work: impl FnOnce(&mut StreamPipeline) -> Result<R, StreamError>,
-    ) -> Result<R, StreamError> {
-        let pipeline = &mut self.pipeline;
-        match catch_unwind(AssertUnwindSafe(|| work(pipeline))) {
-            Ok(r) => r,
-            Err(_) => Err(StreamError::Panicked),
         }
     }
 }
@@ -233,7 +220,7 @@ impl Task {
         s.busy = true;
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
-        if let Err(e) = s.guarded(|p| p.offer(frame, now_us, scratch, &mut budget)) {
+        if let Err(e) = s.pipeline.guarded(|p| p.offer(frame, now_us, scratch, &mut budget)) {
             self.fail_stream(at, &e, lane);
         } else if !self.grow_reservation(at) {
             let e = ProtocolError::new(ErrorCode::Overloaded, "the server's memory for streams is in use")
@@ -348,7 +335,7 @@ impl Task {
         }
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
-        let state = s.guarded(|p| p.run(scratch, &mut budget));
+        let state = s.pipeline.guarded(|p| p.run(scratch, &mut budget));
         match state {
             Err(e) => {
                 self.fail_stream(at, &e, lane);
@@ -385,6 +372,7 @@ impl Task {
                 .detail("stream_continues", true);
             self.fault(e, None, lane);
         }
+        self.acknowledge_stream(at, lane);
         let s = &mut self.streams[at];
         if s.flushes.is_empty() {
             return;
@@ -435,14 +423,16 @@ impl Task {
 
     /// Sends the acknowledgements that are due after a read.
     pub(super) fn acknowledge(&mut self, lane: &mut Lane) {
-        let mut now_us = None;
         for at in 0..self.streams.len() {
-            let s = &mut self.streams[at];
-            if let Some(p) = s.pipeline.take_due_ack() {
-                let now_us = *now_us.get_or_insert_with(|| self.app.clock.now_us());
-                let ack = Event::AudioReceived(s.progress_event(&p, now_us));
-                self.send(&ack, None, lane);
-            }
+            self.acknowledge_stream(at, lane);
+        }
+    }
+
+    fn acknowledge_stream(&mut self, at: usize, lane: &mut Lane) {
+        let s = &mut self.streams[at];
+        if let Some(p) = s.pipeline.take_due_ack() {
+            let ack = Event::AudioReceived(s.progress_event(&p, self.app.clock.now_us()));
+            self.send(&ack, None, lane);
         }
     }
 
