@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::lane::Lane;
-use super::task::Task;
+use super::task::{TICK_MS, Task};
 use crate::audio::{OutputChannels, PcmSpec};
 use crate::decode::{DecodeError, DecodeParams, WHOLE_FILE_BYTES_MAX};
 use crate::hub::{LiveStream, LiveStreamMeta};
@@ -96,6 +96,7 @@ impl Task {
                 let answer = Event::AudioStarted(Box::new(started));
                 self.session.opened(reply_to.as_deref(), &answer);
                 self.streams.push(stream);
+                self.look_within(TICK_MS);
                 self.send(&answer, reply_to.as_deref(), lane);
             }
             Err(e) => {
@@ -300,11 +301,21 @@ impl Task {
             End::No => None,
         };
         s.pipeline.abandon();
+        let unknown = s.implicit && told.code == ErrorCode::FormatRequired;
+        if unknown {
+            // It never was a stream: no recording of nothing.
+            if let Some(r) = s.recording.take() {
+                r.cancel();
+            }
+        }
         s.closing = s.recording.take().map(|r| r.close("error"));
         s.end = End::Closing(EndReason::Error, reply_to);
         s.busy = true;
         let index = s.index;
         self.session.ending(index);
+        if unknown {
+            self.session.refuse_binary();
+        }
         self.fault(told, None, lane);
     }
 
