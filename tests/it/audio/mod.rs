@@ -1,0 +1,3 @@
+//! The voice path: bytes in over the socket, the right WAV out.
+
+mod encodings;
