@@ -11,7 +11,7 @@ pub fn config(data: &[u8]) {
     });
     match load(&ConfigFile::None, variables, []) {
         Ok(loaded) => {
-            let shown = loaded.config.to_toml();
+            let shown = loaded.to_toml();
             assert!(shown.parse::<toml::Table>().is_ok(), "what is shown is no TOML:\n{shown}");
         }
         Err(e) => assert!(!e.faults.is_empty(), "refused without a fault"),

@@ -47,7 +47,8 @@ struct Stream {
 
 /// The byte at a position of a stream: one that is lost, doubled, moved or of another stream is told by its value.
 fn content(index: u32, at: u64) -> u8 {
-    (at.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ u64::from(index).wrapping_mul(0xD1B5_4A32_D192_ED03)) >> 56) as u8
+    (at.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15 ^ u64::from(index).wrapping_mul(0xD1B5_4A32_D192_ED03))
+        >> 56) as u8
 }
 
 struct World {
@@ -127,10 +128,12 @@ impl World {
         let (tagged, opus) = (choice & 4 != 0, choice & 8 != 0);
         let name_field = name.map(|n| format!("\"stream_id\":\"{n}\",")).unwrap_or_default();
         let framing = if tagged { "tagged" } else { "raw" };
-        let encoding = if opus { "opus" } else { "webm" };
-        self.say(&format!(
-            "{{\"type\":\"audio_start\",{name_field}\"format\":{{\"encoding\":\"{encoding}\"}},\"framing\":\"{framing}\"}}"
-        ));
+        let format = if opus {
+            "{\"encoding\":\"opus\",\"sample_rate\":48000,\"channels\":1}"
+        } else {
+            "{\"encoding\":\"webm\"}"
+        };
+        self.say(&format!("{{\"type\":\"audio_start\",{name_field}\"format\":{format},\"framing\":\"{framing}\"}}"));
         let taken = name.is_some() && self.streams.iter().any(|s| s.name == name);
         let expected = if taken {
             Some(ErrorCode::StreamExists)
@@ -152,9 +155,8 @@ impl World {
         let choice = script.below(16);
         let name = (choice & 8 == 0).then(|| NAMES[usize::from(choice & 3)]);
         let target = self.find(name);
-        let (index, received) = target.map_or((self.next_index, 0), |i| {
-            (self.streams[i].index, self.streams[i].received_bytes)
-        });
+        let (index, received) =
+            target.map_or((self.next_index, 0), |i| (self.streams[i].index, self.streams[i].received_bytes));
         // Around the edge between what came and what is missing, or where the stream is.
         let shift = script.byte().unwrap_or(0);
         let offset = (shift < 200).then(|| (received + u64::from(shift % 64)).saturating_sub(32));
@@ -236,9 +238,8 @@ impl World {
 
     fn raw_binary(&mut self, script: &mut Script<'_>) {
         let raw = self.streams.iter().rposition(|s| !s.tagged && !s.ending);
-        let (index, received) = raw.map_or((self.next_index, 0), |i| {
-            (self.streams[i].index, self.streams[i].received_bytes)
-        });
+        let (index, received) =
+            raw.map_or((self.next_index, 0), |i| (self.streams[i].index, self.streams[i].received_bytes));
         let payload: Vec<u8> = (0..u64::from(script.below(40))).map(|i| content(index, received + i)).collect();
         if raw.is_none() && self.streams.iter().any(|s| s.tagged) {
             return; // it would be read as a tag

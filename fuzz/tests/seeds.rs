@@ -1,11 +1,12 @@
 //! The fuzz targets on the committed seeds, and on some thousand mutations of them: what a machine without a fuzzer can run.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 
 use voxgate_fuzz::{Random, TARGETS, Target, mutate};
 
-/// Mutations of each seed.
+/// Mutations of each seed, unless `MUTATIONS` in the environment says how many.
 const MUTATIONS: u64 = 60;
 /// Inputs made of nothing but noise.
 const NOISE: u64 = 40;
@@ -16,11 +17,12 @@ fn run(name: &str) {
     let mut seeds: Vec<_> = fs::read_dir(&folder).expect("a folder of seeds").map(|e| e.unwrap().path()).collect();
     seeds.sort();
     assert!(!seeds.is_empty(), "{name} has no seed");
+    let mutations = env::var("MUTATIONS").map_or(MUTATIONS, |n| n.parse().expect("MUTATIONS is a number"));
     for path in &seeds {
         let seed = fs::read(path).unwrap();
         println!("{}", path.display());
         target(&seed);
-        for number in 0..MUTATIONS {
+        for number in 0..mutations {
             println!("mutation {number}");
             target(&mutate(&seed, &mut Random::new(number)));
         }
