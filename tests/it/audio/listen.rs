@@ -61,7 +61,10 @@ async fn who_joins_late_hears_the_recording_from_there_to_its_end() {
     assert_eq!((own["reply_to"].as_str(), own["seq"].is_u64()), (Some("l"), true));
     let s = &listening["streams"][0];
     assert_eq!(s["stream_uid"], started["stream_uid"]);
-    assert_eq!((s["stream_id"].as_str(), s["sample_rate"].as_u64(), s["channels"].as_u64()), (Some("mic"), Some(16_000), Some(1)));
+    assert_eq!(
+        (s["stream_id"].as_str(), s["sample_rate"].as_u64(), s["channels"].as_u64()),
+        (Some("mic"), Some(16_000), Some(1))
+    );
     assert_eq!(s["from"]["client_id"], "speaker");
     assert_eq!(s["from"]["connection_id"], speaker.hello["connection_id"]);
 
@@ -206,7 +209,9 @@ async fn levels_and_speech_are_told_to_who_asked() {
                 assert!(m["rms_dbfs"].as_f64() <= m["peak_dbfs"].as_f64() && m["clipped"] == false);
                 assert!(m["seq"].is_null());
             }
-            "speech_started" => assert!(begun.replace(m["at_ms"].as_u64().unwrap()).is_none(), "ended before it begins again"),
+            "speech_started" => {
+                assert!(begun.replace(m["at_ms"].as_u64().unwrap()).is_none(), "ended before it begins again")
+            }
             "speech_ended" => {
                 assert_eq!(m["start_ms"].as_u64(), begun.take());
                 spoken_ms += m["end_ms"].as_u64().unwrap() - m["start_ms"].as_u64().unwrap();
