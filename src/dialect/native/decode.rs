@@ -56,8 +56,11 @@ pub fn decode(text: &str, limits: DecodeLimits) -> Result<Envelope<'_>, Box<(Opt
     }
 }
 
+/// Reads the fields of one message type.
+type ReadFields = fn(&str) -> Result<Command<'_>, ProtocolError>;
+
 /// Every message type a client can send: one line each.
-const TYPES: [(&str, fn(&str) -> Result<Command<'_>, ProtocolError>); 17] = [
+const TYPES: [(&str, ReadFields); 17] = [
     ("audio_data", |t| audio_data(t).map(|e| e.command)),
     ("audio_start", audio_start),
     ("audio_flush", |t| Ok(Command::AudioFlush { stream_id: stream_ref(t)? })),

@@ -46,6 +46,7 @@ pub(super) struct Task {
     pub(super) app: Arc<App>,
     pub(super) connection: Arc<Connection>,
     pub(super) session: Session,
+    #[allow(clippy::vec_box, reason = "most connections have one stream: room for four would cost each of them kilobytes")]
     pub(super) streams: Vec<Box<Stream>>,
     pub(super) listeners: Vec<Uuid>,
     pub(super) rtt_ms: Option<u64>,
@@ -242,7 +243,7 @@ impl Task {
         counters.last_activity_ms.store(now_us / 1_000, Relaxed);
         let mut read = std::mem::take(&mut lane.read);
         let Some(mut reader) = self.reader.take() else { return };
-        let fed = reader.feed(&mut read[..n], now_us / 1_000, &mut |message| self.message(message, now_us, lane));
+        let fed = reader.feed(&mut read[..n], now_us / 1_000, &mut |message| self.message(&message, now_us, lane));
         lane.read = read;
         self.reader = Some(reader);
         if let Err(e) = fed {
@@ -251,9 +252,9 @@ impl Task {
         self.acknowledge(lane);
     }
 
-    fn message(&mut self, message: Incoming<'_>, now_us: u64, lane: &mut Lane) {
+    fn message(&mut self, message: &Incoming<'_>, now_us: u64, lane: &mut Lane) {
         if self.phase != Phase::Open {
-            if let (Phase::Closing(_), Incoming::Close(..)) = (self.phase, &message) {
+            if let (Phase::Closing(_), Incoming::Close(..)) = (self.phase, message) {
                 self.phase = Phase::Closing(0);
             }
             return;
@@ -270,7 +271,7 @@ impl Task {
             }
             Incoming::Pong(_) => self.pong(now_us / 1_000),
             Incoming::Close(code, _) => {
-                let answer = if code == 1005 { CloseCode::Normal } else { CloseCode::WebSocket(code) };
+                let answer = if *code == 1005 { CloseCode::Normal } else { CloseCode::WebSocket(*code) };
                 self.close(answer, "", lane);
                 self.phase = Phase::Closing(0);
             }
