@@ -10,6 +10,9 @@ use voxgate::pipeline::{Chain, Scratch, StreamPipeline, StreamSettings};
 use voxgate::protocol::Overflow;
 use voxgate::sink::{Sink, levels, voice};
 
+/// Makes a stream's sinks.
+type Sinks = fn() -> Vec<Box<dyn Sink>>;
+
 fn stream(format: StreamFormat, sinks: Vec<Box<dyn Sink>>) -> StreamPipeline {
     let output = OutputFormat::new(16_000, OutputChannels::Mono).unwrap();
     let params = DecodeParams { format, output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
@@ -20,7 +23,7 @@ fn stream(format: StreamFormat, sinks: Vec<Box<dyn Sink>>) -> StreamPipeline {
 fn pipeline(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline/20ms");
     group.throughput(Throughput::Elements(320));
-    let cases: [(&str, u32, u32, fn() -> Vec<Box<dyn Sink>>); 4] = [
+    let cases: [(&str, u32, u32, Sinks); 4] = [
         ("pcm16k", 16_000, 1, Vec::new),
         ("pcm48k_stereo", 48_000, 2, Vec::new),
         ("pcm16k_levels", 16_000, 1, || vec![Box::new(levels::LevelSink::new())]),

@@ -69,7 +69,9 @@ fn protocol(c: &mut Criterion) {
         b.iter(|| {
             buf.copy_from_slice(&wire);
             let mut bytes = 0;
-            reader.feed(&mut buf, 0, &mut |m| bytes += usize::from(matches!(m, voxgate::websocket::Incoming::Binary(_)))).unwrap();
+            reader
+                .feed(&mut buf, 0, &mut |m| bytes += usize::from(matches!(m, voxgate::websocket::Incoming::Binary(_))))
+                .unwrap();
             black_box(bytes)
         });
     });

@@ -6,6 +6,7 @@ use super::settings::ServerArgs;
 use super::{Failure, terminal};
 use crate::app::{AppError, Server};
 use crate::config::Config;
+use crate::telemetry;
 
 /// Run the server.
 ///
@@ -29,6 +30,7 @@ impl Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.server.load()?.config;
+    telemetry::init(&config.log).map_err(|e| Failure::Usage(e.into()))?;
     let scheme = scheme(&config);
     let server = Server::start(config).map_err(not_started)?;
     stop_on_signal(server.shutdown_handle())?;

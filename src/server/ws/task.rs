@@ -46,7 +46,10 @@ pub(super) struct Task {
     pub(super) app: Arc<App>,
     pub(super) connection: Arc<Connection>,
     pub(super) session: Session,
-    #[allow(clippy::vec_box, reason = "most connections have one stream: room for four would cost each of them kilobytes")]
+    #[allow(
+        clippy::vec_box,
+        reason = "most connections have one stream: room for four would cost each of them kilobytes"
+    )]
     pub(super) streams: Vec<Box<Stream>>,
     pub(super) listeners: Vec<Uuid>,
     pub(super) rtt_ms: Option<u64>,
