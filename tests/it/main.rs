@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod audio;
+mod failures;
 mod http;
 mod support;
 mod ws;
