@@ -332,11 +332,7 @@ impl StreamPipeline {
     fn passed(&self) -> Passed {
         match self.stalled {
             Some(_) => self.handed,
-            None => Passed {
-                bytes: self.chain.decoded_bytes(),
-                ms: self.chain.decoded_ms(),
-                frames: self.frames_done,
-            },
+            None => Passed { bytes: self.chain.decoded_bytes(), ms: self.chain.decoded_ms(), frames: self.frames_done },
         }
     }
 

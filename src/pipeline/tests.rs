@@ -65,8 +65,7 @@ const MUCH: usize = 1 << 30;
 /// 16 kHz mono PCM in and out, a queue of a tenth of a second.
 fn stream(overflow: Overflow, sinks: &[&Gate]) -> StreamPipeline {
     let format = StreamFormat::new(Encoding::PcmS16le, Some(16_000), Some(1)).unwrap();
-    let params =
-        DecodeParams { format, output: OutputFormat::default(), whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
+    let params = DecodeParams { format, output: OutputFormat::default(), whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
     with_chain(format, overflow, Chain::open(&params).unwrap(), sinks)
 }
 
@@ -194,7 +193,8 @@ fn a_full_sink_fills_the_queue_and_nothing_is_lost_or_promised_before_it_is_hand
 
 #[test]
 fn a_sink_added_or_removed_while_another_is_full_changes_nothing_for_the_rest() {
-    let (a, full, c, late) = (Gate::new("a", OPEN), Gate::new("full", 1), Gate::new("c", OPEN), Gate::new("late", OPEN));
+    let (a, full, c, late) =
+        (Gate::new("a", OPEN), Gate::new("full", 1), Gate::new("c", OPEN), Gate::new("late", OPEN));
     let mut s = stream(Overflow::Block, &[&a, &full, &c]);
     for n in 0..3 {
         offer(&mut s, &frame(n));
@@ -353,7 +353,11 @@ fn the_output_keeps_its_channels_when_the_source_changes_them() {
     let mut s = odd(None, OutputChannels::Source, &gate);
     offer(&mut s, &[2, 3, 1, 2]);
     assert_eq!(s.spec(), PcmSpec { rate_hz: 16_000, channels: 2 });
-    assert_eq!(gate.samples(), [0, 512, 512, 512, 0, 0, 0, 512], "the mean on both where there is no telling which is which");
+    assert_eq!(
+        gate.samples(),
+        [0, 512, 512, 512, 0, 0, 0, 512],
+        "the mean on both where there is no telling which is which"
+    );
 }
 
 /// Failures.md row 14: much more sound than any honest encoding has in so few bytes.
