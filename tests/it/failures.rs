@@ -74,13 +74,21 @@ async fn damage_in_the_middle_is_told_and_the_stream_goes_on() {
             match m["type"].as_str().unwrap() {
                 "audio_ended" => break m,
                 "error" => {
-                    assert_eq!((m["code"].as_str(), m["details"]["stream_continues"].as_bool()), (Some("DECODE_FAILED"), Some(true)), "{m}");
+                    assert_eq!(
+                        (m["code"].as_str(), m["details"]["stream_continues"].as_bool()),
+                        (Some("DECODE_FAILED"), Some(true)),
+                        "{m}"
+                    );
                     told += m["details"]["warnings"].as_u64().unwrap();
                 }
                 _ => {}
             }
         };
-        assert_eq!((ended["reason"].as_str(), ended["received_bytes"].as_u64()), (Some("end"), Some(bytes.len() as u64)), "{path}");
+        assert_eq!(
+            (ended["reason"].as_str(), ended["received_bytes"].as_u64()),
+            (Some("end"), Some(bytes.len() as u64)),
+            "{path}"
+        );
         assert!(told > 0 && ended["warnings"] == told, "{path}: {told} told, {}", ended["warnings"]);
         let damaged = server.recording(&ended).1;
         let lost = whole.len() as i64 - damaged.len() as i64;
@@ -161,6 +169,41 @@ async fn without_its_folder_the_recorder_fails_and_streams_run() {
     let pcm = sine16k(1_600);
     let ended = c.stream(pcm16k(), &pcm, 640).await;
     assert!(server.recording(&ended).1 == samples(&pcm), "and is there again by itself");
+}
+
+/// Rows 2 and 18 as far as they go without resume: a socket that is gone, or closed, ends its streams; what came is kept.
+#[tokio::test]
+async fn a_lost_socket_ends_its_recordings_readably() {
+    let server = TestServer::start();
+    let mut witness = server.connect().await;
+    let pcm = sine16k(8_000);
+    let mut ids = Vec::new();
+    for closes in [false, true] {
+        let mut c = server.connect().await;
+        let started = c.start_with(json!({"format": pcm16k(), "ack_ms": 0})).await;
+        ids.push(started["recording_id"].as_str().unwrap().to_owned());
+        c.send_binary(&pcm).await;
+        c.send(json!({"type": "audio_flush"})).await;
+        c.expect("audio_received").await;
+        match closes {
+            true => c.close().await,
+            false => drop(c),
+        }
+    }
+    loop {
+        witness.send(json!({"type": "status_request"})).await;
+        let status = witness.expect("status_update").await;
+        if (status["streams"].as_u64(), status["connections"].as_u64()) == (Some(0), Some(1)) {
+            break;
+        }
+    }
+    for id in ids {
+        let (_, item) = http_json(server.addr, "GET", &format!("/api/recordings/{id}")).await;
+        assert_eq!((item["state"].as_str(), item["end_reason"].as_str()), (Some("complete"), Some("disconnected")));
+        let kept: Vec<i16> =
+            hound::WavReader::open(server.recording_path(&id)).unwrap().samples().map(Result::unwrap).collect();
+        assert!(kept == samples(&pcm));
+    }
 }
 
 /// Row 28: SIGKILL while twenty streams are recorded in real time.

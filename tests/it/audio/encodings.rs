@@ -197,7 +197,12 @@ async fn raw_encodings_are_bit_exact() {
         Case::mono("audio/mono16.s24le", "pcm_s24le", 16_000, s24),
         Case::mono("audio/mono16.s32le", "pcm_s32le", 16_000, s32),
         Case::mono("audio/mono16.f32le", "pcm_f32le", 16_000, f32le),
-        Case::mono("audio/phone8.mulaw", "mulaw", 8_000, fixture("audio/phone8.mulaw").into_iter().map(mulaw).collect()),
+        Case::mono(
+            "audio/phone8.mulaw",
+            "mulaw",
+            8_000,
+            fixture("audio/phone8.mulaw").into_iter().map(mulaw).collect(),
+        ),
         Case::mono("audio/phone8.alaw", "alaw", 8_000, fixture("audio/phone8.alaw").into_iter().map(alaw).collect()),
     ])
     .await;
@@ -237,7 +242,11 @@ async fn lossless_codecs_are_bit_exact() {
         Case::lossless("audio/studio48-alac.m4a", "mp4"),
         Case::lossless("audio/frag-flac.mp4", "mp4"),
         // Chromium's recorder of 32-bit float: the speech within 16 bits, then the time until the page stopped it.
-        Case { frames: 303_840, bound: Bound::Db(-90.0), ..Case::mono("recorders/chromium-pcm.webm", "webm", 48_000, recorder) },
+        Case {
+            frames: 303_840,
+            bound: Bound::Db(-90.0),
+            ..Case::mono("recorders/chromium-pcm.webm", "webm", 48_000, recorder)
+        },
     ])
     .await;
 }
@@ -300,7 +309,8 @@ async fn opus_of_browsers_is_what_libopus_decodes() {
 async fn opus_of_files_is_what_libopus_decodes() {
     let mut surround = Case::opus("audio/surround-opus.ogg", "ogg", 6, 48_000);
     // Left, centre, right, rears, LFE (RFC 7845 section 5.1.1.2), where ffmpeg has left, right, centre, LFE, rears.
-    surround.reference = surround.reference.chunks_exact(6).flat_map(|f| [f[0], f[2], f[1], f[4], f[5], f[3]]).collect();
+    surround.reference =
+        surround.reference.chunks_exact(6).flat_map(|f| [f[0], f[2], f[1], f[4], f[5], f[3]]).collect();
     (surround.bound, surround.at_16k_db) = (Bound::Db(-80.0), -25.0);
     check_all(vec![
         Case::opus("audio/live-opus.webm", "webm", 2, 72_000),

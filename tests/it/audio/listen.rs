@@ -61,7 +61,10 @@ async fn who_joins_late_hears_the_recording_from_there_to_its_end() {
     assert_eq!((own["reply_to"].as_str(), own["seq"].is_u64()), (Some("l"), true));
     let s = &listening["streams"][0];
     assert_eq!(s["stream_uid"], started["stream_uid"]);
-    assert_eq!((s["stream_id"].as_str(), s["sample_rate"].as_u64(), s["channels"].as_u64()), (Some("mic"), Some(16_000), Some(1)));
+    assert_eq!(
+        (s["stream_id"].as_str(), s["sample_rate"].as_u64(), s["channels"].as_u64()),
+        (Some("mic"), Some(16_000), Some(1))
+    );
     assert_eq!(s["from"]["client_id"], "speaker");
     assert_eq!(s["from"]["connection_id"], speaker.hello["connection_id"]);
 
@@ -111,6 +114,13 @@ async fn a_conversation_is_heard_as_streams_come_and_go() {
         assert_eq!((&changed["removed"], &changed["added"]), (&json!([index]), &json!([])));
     }
     ear.send(json!({"type": "listen_stop", "listener_id": listening["listener_id"]})).await;
+    ear.expect("listening_stopped").await;
+    let running = speaker.start_with(json!({"format": pcm16k(), "conversation_id": "house"})).await;
+    ear.send(json!({"type": "listen_start", "conversation_id": "house"})).await;
+    let again = ear.expect("listening").await;
+    assert_eq!(again["streams"].as_array().map(Vec::len), Some(1), "what runs already");
+    assert_eq!(again["streams"][0]["stream_uid"], running["stream_uid"]);
+    ear.send(json!({"type": "listen_stop", "listener_id": again["listener_id"]})).await;
     ear.expect("listening_stopped").await;
     speaker.start_with(json!({"format": pcm16k(), "conversation_id": "house"})).await;
     speaker.send_binary(&sine16k(1_600)).await;
@@ -206,7 +216,9 @@ async fn levels_and_speech_are_told_to_who_asked() {
                 assert!(m["rms_dbfs"].as_f64() <= m["peak_dbfs"].as_f64() && m["clipped"] == false);
                 assert!(m["seq"].is_null());
             }
-            "speech_started" => assert!(begun.replace(m["at_ms"].as_u64().unwrap()).is_none(), "ended before it begins again"),
+            "speech_started" => {
+                assert!(begun.replace(m["at_ms"].as_u64().unwrap()).is_none(), "ended before it begins again");
+            }
             "speech_ended" => {
                 assert_eq!(m["start_ms"].as_u64(), begun.take());
                 spoken_ms += m["end_ms"].as_u64().unwrap() - m["start_ms"].as_u64().unwrap();

@@ -68,7 +68,10 @@ async fn a_flood_is_held_back_by_the_socket_and_memory_stays_flat() {
     }
     while let Some(ended) = floods.join_next().await {
         let ended = ended.unwrap();
-        assert_eq!((ended["reason"].as_str(), ended["output_samples"].as_u64()), (Some("end"), Some(SECONDS as u64 * 16_000)));
+        assert_eq!(
+            (ended["reason"].as_str(), ended["output_samples"].as_u64()),
+            (Some("end"), Some(SECONDS as u64 * 16_000))
+        );
         let path = data.path().join("recordings").join(format!("{}.wav", ended["recording"]["id"].as_str().unwrap()));
         let wav = std::fs::read(path).unwrap();
         assert!(wav[wav.len() - SECONDS * 32_000..].chunks(32_000).all(|s| s == second), "every second of it");
@@ -110,6 +113,41 @@ async fn past_the_memory_budget_new_streams_and_sockets_wait_and_running_ones_fi
     server.connect().await;
 }
 
+/// Row 32: a file that can be decoded only once its end is there is held up to the budget, not beyond.
+#[tokio::test]
+async fn a_stream_that_outgrows_the_memory_budget_ends_and_gives_it_back() {
+    let server = TestServer::with(|c| c.audio.memory_budget_bytes = 4 << 20);
+    let mut c = server.connect().await;
+    let mut mp4 = b"\0\0\0\x10ftypisom\0\0\0\0\x01\0\0\0mdat".to_vec(); // 16 MiB of samples, their index after them
+    mp4.resize(6 << 20, 7);
+    c.start_with(json!({"format": {"encoding": "mp4"}, "ack_ms": 0})).await;
+    for piece in mp4.chunks(500_000) {
+        c.send_binary(piece).await;
+    }
+    let e = c.expect_error("OVERLOADED").await;
+    assert!(e["retry_after_ms"].is_u64() && e["stream_id"].is_string());
+    c.send(json!({"type": "ping"})).await;
+    let (mut ended, mut pong) = (0, false);
+    while ended == 0 || !pong {
+        let m = c.next().await;
+        match m["type"].as_str().unwrap() {
+            "audio_ended" => {
+                assert_eq!(m["reason"], "error");
+                ended += 1;
+            }
+            "error" => assert_eq!(m["code"], "STREAM_NOT_FOUND", "what was under way already: {m}"),
+            other => {
+                assert_eq!(other, "pong");
+                pong = true;
+            }
+        }
+    }
+    assert_eq!(ended, 1);
+    for n in 0..4 {
+        c.start_with(json!({"stream_id": format!("s{n}"), "format": pcm16k()})).await;
+    }
+}
+
 /// Row 17.
 #[tokio::test]
 async fn a_stream_whose_sender_fell_silent_ends_and_the_socket_stays() {
@@ -146,8 +184,9 @@ async fn a_stream_ends_at_its_longest_however_much_comes() {
 fn silent_flac_frame(number: u8) -> Vec<u8> {
     let crc = |bytes: &[u8], poly: u32, bits: u32| {
         bytes.iter().fold(0u32, |crc, &b| {
-            (0..8).fold(crc ^ u32::from(b) << (bits - 8), |c, _| if c >> (bits - 1) & 1 == 1 { (c << 1) ^ poly } else { c << 1 })
-                & ((1 << bits) - 1)
+            (0..8).fold(crc ^ u32::from(b) << (bits - 8), |c, _| {
+                if c >> (bits - 1) & 1 == 1 { (c << 1) ^ poly } else { c << 1 }
+            }) & ((1 << bits) - 1)
         })
     };
     // Fixed block size, 16 bits of it follow; 16 kHz; 8 channels; 16 bits.

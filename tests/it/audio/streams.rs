@@ -245,8 +245,14 @@ async fn acknowledgements_come_as_often_as_was_asked() {
             if ack_ms == 20 {
                 let ack = c.expect("audio_received").await;
                 assert_eq!(ack["received_bytes"], (n + 1) * 640);
-                assert_eq!((ack["received_frames"].as_u64(), ack["decoded_ms"].as_u64()), (Some(n as u64 + 1), Some((n as u64 + 1) * 20)));
-                assert_eq!((ack["output_samples"].as_u64(), ack["dropped_ms"].as_u64()), (Some((n as u64 + 1) * 320), Some(0)));
+                assert_eq!(
+                    (ack["received_frames"].as_u64(), ack["decoded_ms"].as_u64()),
+                    (Some(n as u64 + 1), Some((n as u64 + 1) * 20))
+                );
+                assert_eq!(
+                    (ack["output_samples"].as_u64(), ack["dropped_ms"].as_u64()),
+                    (Some((n as u64 + 1) * 320), Some(0))
+                );
                 assert!(ack["seq"].is_null() && ack["processing_us"].is_u64());
             }
         }
@@ -263,7 +269,10 @@ async fn acknowledgements_come_as_often_as_was_asked() {
             (last_ms, unasked) = (ms, unasked + 1);
         };
         assert!(unasked <= acks && (acks == 0 || unasked > 0), "{unasked} of {acks}");
-        assert_eq!((flushed["received_bytes"].as_u64(), flushed["output_samples"].as_u64()), (Some(32_000), Some(16_000)));
+        assert_eq!(
+            (flushed["received_bytes"].as_u64(), flushed["output_samples"].as_u64()),
+            (Some(32_000), Some(16_000))
+        );
         assert_eq!(c.end().await["reason"], "end");
     }
 }

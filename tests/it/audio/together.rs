@@ -35,8 +35,22 @@ fn senders() -> Vec<Sender> {
     // 40 µs late by libopus itself: see the SILK cases of `encodings`.
     let browser = [vec![0; 2], expected("chromium-opus.webm")].concat();
     vec![
-        sender("recorders/chromium-opus.webm", json!({"encoding": "webm"}), browser, (48_000, 1, 100_800), -25.0, 6_300.0),
-        sender("audio/frag-aac.mp4", json!({"encoding": "mp4"}), expected("frag-aac.mp4"), (48_000, 2, 24_341), -60.0, 6_300.0),
+        sender(
+            "recorders/chromium-opus.webm",
+            json!({"encoding": "webm"}),
+            browser,
+            (48_000, 1, 100_800),
+            -25.0,
+            6_300.0,
+        ),
+        sender(
+            "audio/frag-aac.mp4",
+            json!({"encoding": "mp4"}),
+            expected("frag-aac.mp4"),
+            (48_000, 2, 24_341),
+            -60.0,
+            6_300.0,
+        ),
         sender(
             "audio/phone8.mulaw",
             json!({"encoding": "mulaw", "sample_rate": 8_000, "channels": 1}),
