@@ -393,7 +393,9 @@ impl StreamPipeline {
         }
         *budget = budget.saturating_sub(scratch.shaped.len());
         scratch.s16.clear();
-        f32_to_s16(&scratch.shaped, &mut scratch.s16);
+        if self.sinks.iter().any(|s| s.wants_s16()) {
+            f32_to_s16(&scratch.shaped, &mut scratch.s16);
+        }
         self.meter.add(&scratch.shaped);
         let after_gap = std::mem::take(&mut self.after_gap);
         let block = self.block(&scratch.shaped, &scratch.s16, after_gap);

@@ -10,7 +10,11 @@ async fn health_says_how_the_server_is() {
     let _c = server.connect().await;
     for path in ["/health", "/health/live", "/health/ready"] {
         let (status, body) = http_json(server.addr, "GET", path).await;
-        assert_eq!((status, body["status"].as_str(), body["active_connections"].as_u64()), (200, Some("healthy"), Some(1)), "{path}");
+        assert_eq!(
+            (status, body["status"].as_str(), body["active_connections"].as_u64()),
+            (200, Some("healthy"), Some(1)),
+            "{path}"
+        );
     }
     let (_, body) = http_json(server.addr, "GET", "/health/detailed").await;
     assert_eq!(body["components"]["recorder"]["status"], "healthy");
@@ -34,7 +38,8 @@ async fn an_administrator_sees_and_closes_connections() {
     let mut b = server.connect_to("/ws/two").await;
     let (_, list) = http_json(server.addr, "GET", "/api/connections?limit=1").await;
     assert_eq!(list["items"].as_array().unwrap().len(), 1);
-    let (_, rest) = http_json(server.addr, "GET", &format!("/api/connections?after={}", list["next"].as_str().unwrap())).await;
+    let (_, rest) =
+        http_json(server.addr, "GET", &format!("/api/connections?after={}", list["next"].as_str().unwrap())).await;
     assert_eq!((rest["items"][0]["client_id"].as_str(), rest["next"].is_null()), (Some("two"), true));
     let (_, stats) = http_json(server.addr, "GET", "/api/connections/stats").await;
     assert_eq!(stats["connections"], 2);
@@ -81,7 +86,13 @@ async fn recordings_are_listed_served_in_ranges_and_deleted() {
 async fn path_tricks_find_nothing() {
     let server = TestServer::start();
     std::fs::write(server.data.path().join("secret.wav"), b"secret").unwrap();
-    for path in ["/api/recordings/..%2fsecret.wav", "/api/recordings/../secret.wav", "/api/recordings/%2e%2e%2fsecret.wav", "/api/recordings/secret.wav", "/api/recordings/x%00.wav"] {
+    for path in [
+        "/api/recordings/..%2fsecret.wav",
+        "/api/recordings/../secret.wav",
+        "/api/recordings/%2e%2e%2fsecret.wav",
+        "/api/recordings/secret.wav",
+        "/api/recordings/x%00.wav",
+    ] {
         let (status, _, body) = http(server.addr, "GET", path, "", b"").await;
         assert_eq!(status, 404, "{path}");
         assert!(!body.windows(6).any(|w| w == b"secret"), "{path}");
@@ -91,15 +102,30 @@ async fn path_tricks_find_nothing() {
 #[tokio::test]
 async fn a_file_is_decoded_in_one_request() {
     let server = TestServer::start();
-    let (status, head, wav) = http(server.addr, "POST", "/api/decode?output_rate=48000&output_channels=source", "", &fixture("audio/studio48.flac")).await;
+    let (status, head, wav) = http(
+        server.addr,
+        "POST",
+        "/api/decode?output_rate=48000&output_channels=source",
+        "",
+        &fixture("audio/studio48.flac"),
+    )
+    .await;
     assert_eq!(status, 200, "{head} {}", String::from_utf8_lossy(&wav));
     let got: Vec<i16> = hound::WavReader::new(&wav[..]).unwrap().samples().map(Result::unwrap).collect();
-    let want: Vec<i16> = hound::WavReader::new(&fixture("audio/studio48.wav")[..]).unwrap().samples().map(Result::unwrap).collect();
+    let want: Vec<i16> =
+        hound::WavReader::new(&fixture("audio/studio48.wav")[..]).unwrap().samples().map(Result::unwrap).collect();
     assert_eq!(got, want);
     let (status, _, body) = http(server.addr, "POST", "/api/decode", "", &[7; 5_000]).await;
     assert_eq!(status, 415, "{}", String::from_utf8_lossy(&body));
     let (status, _, _) = http(server.addr, "POST", "/api/decode?output_rate=44100", "", b"x").await;
     assert_eq!(status, 415);
-    let (status, _, wav) = http(server.addr, "POST", "/api/decode?encoding=mulaw&sample_rate=8000&channels=1&output_rate=8000", "", &fixture("audio/phone8.mulaw")).await;
+    let (status, _, wav) = http(
+        server.addr,
+        "POST",
+        "/api/decode?encoding=mulaw&sample_rate=8000&channels=1&output_rate=8000",
+        "",
+        &fixture("audio/phone8.mulaw"),
+    )
+    .await;
     assert_eq!((status, wav.len()), (200, 44 + 2 * fixture("audio/phone8.mulaw").len()));
 }

@@ -22,7 +22,9 @@ async fn hello_comes_first_and_says_who_and_what() {
 #[tokio::test]
 async fn a_bad_client_id_is_refused_before_the_upgrade() {
     let server = TestServer::start();
-    for path in ["/ws/a%2Fb", "/ws/..%2f..%2fetc", "/ws?client_id=a%0d%0ab", "/ws/%00", &format!("/ws/{}", "x".repeat(65))] {
+    for path in
+        ["/ws/a%2Fb", "/ws/..%2f..%2fetc", "/ws?client_id=a%0d%0ab", "/ws/%00", &format!("/ws/{}", "x".repeat(65))]
+    {
         let url = format!("ws://{}{path}", server.addr);
         match tokio_tungstenite::connect_async(url).await {
             Err(tungstenite::Error::Http(r)) => {
@@ -39,7 +41,9 @@ async fn a_bad_client_id_is_refused_before_the_upgrade() {
 async fn the_subprotocol_is_echoed_when_offered() {
     let server = TestServer::start();
     let key = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-    for (offer, echoed) in [("Sec-WebSocket-Protocol: x, voxgate.v1\r\n", true), ("Sec-WebSocket-Protocol: x\r\n", false), ("", false)] {
+    for (offer, echoed) in
+        [("Sec-WebSocket-Protocol: x, voxgate.v1\r\n", true), ("Sec-WebSocket-Protocol: x\r\n", false), ("", false)]
+    {
         let mut s = tokio::net::TcpStream::connect(server.addr).await.unwrap();
         s.write_all(format!("GET /ws HTTP/1.1\r\nHost: h\r\n{key}{offer}\r\n").as_bytes()).await.unwrap();
         let mut head = vec![0; 400];
@@ -56,7 +60,10 @@ async fn messages_are_answered_with_their_id() {
     let mut c = server.connect().await;
     c.send(json!({"type":"ping","id":"1","payload":"héllo"})).await;
     let pong = c.next().await;
-    assert_eq!((pong["type"].as_str(), pong["reply_to"].as_str(), pong["payload"].as_str()), (Some("pong"), Some("1"), Some("héllo")));
+    assert_eq!(
+        (pong["type"].as_str(), pong["reply_to"].as_str(), pong["payload"].as_str()),
+        (Some("pong"), Some("1"), Some("héllo"))
+    );
 
     c.send(json!({"type":"text","id":"2","text":"hello there"})).await;
     assert_eq!(c.next().await["state"], "processing");
@@ -119,11 +126,11 @@ async fn broken_framing_closes_with_the_code_rfc_6455_gives() {
     let server = TestServer::start();
     let frames: [(&[u8], u16); 6] = [
         (&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], 1002), // 2^63 bytes
-        (&[0xc1, 0x81, 0, 0, 0, 0, b'x'], 1002),                       // compressed, not negotiated
-        (&[0x81, 0x01, b'x'], 1002),                                   // unmasked
-        (&[0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28], 1007),                 // bad UTF-8
-        (&[0x83, 0x80, 0, 0, 0, 0], 1002),                             // reserved opcode
-        (&[0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4], 1009),  // a gigabyte claimed
+        (&[0xc1, 0x81, 0, 0, 0, 0, b'x'], 1002),                      // compressed, not negotiated
+        (&[0x81, 0x01, b'x'], 1002),                                  // unmasked
+        (&[0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28], 1007),                // bad UTF-8
+        (&[0x83, 0x80, 0, 0, 0, 0], 1002),                            // reserved opcode
+        (&[0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4], 1009), // a gigabyte claimed
     ];
     for (frame, code) in frames {
         let mut s = bare(&server).await;
