@@ -6,7 +6,7 @@ use super::chain::{Chain, Scratch};
 use super::queue::AudioQueue;
 use crate::analysis::levels::Meter;
 use crate::audio::convert::f32_to_s16;
-use crate::audio::{PcmSpec, StreamFormat};
+use crate::audio::{Encoding, PcmSpec, StreamFormat};
 use crate::decode::{DecodeError, DecodeWarning};
 use crate::protocol::Overflow;
 use crate::sink::{Block, Push, Sink, SinkEvent};
@@ -433,8 +433,12 @@ impl StreamPipeline {
         let bound = self.queue_bytes_max();
         let before_ms = self.chain.decoded_ms();
         while self.queue.len_bytes() > bound {
+            let excess = self.queue.len_bytes() - bound;
             let Some(front) = self.queue.front() else { break };
-            let step = self.chain.discard(front, scratch)?;
+            // No more than must go; only a packet of raw Opus goes whole.
+            let whole = self.settings.format.encoding == Encoding::Opus;
+            let part = if whole { front } else { &front[..front.len().min(excess)] };
+            let step = self.chain.discard(part, scratch)?;
             self.queue.consume(step.consumed);
             self.gap_frames += step.source_frames;
             self.note_damage(scratch);

@@ -17,6 +17,7 @@ use crate::protocol::{
     AudioDropped, AudioEnded, AudioLevel, AudioReceived, AudioStarted, ChannelsInfo, EndReason, ErrorCode, Event,
     OutputInfo, ProtocolError, RecordingInfo, Topic,
 };
+use crate::server::state::App;
 use crate::session::OpenStream;
 use crate::sink::recorder::{RecordError, Recorded, RecordingHandle, RecordingStart};
 use crate::sink::{Sink, SinkEvent, levels, listeners, voice};
@@ -71,6 +72,11 @@ impl Stream {
     /// Looks at the stream's work again, because a sink called.
     pub(super) fn set_busy(&mut self) {
         self.busy = true;
+    }
+
+    /// Takes it out of the list of running streams.
+    pub(super) fn unlist(&self, app: &App) {
+        app.streams.remove(&self.live);
     }
 
     fn progress_event(&self, p: &Progress, now_us: u64) -> AudioReceived {
@@ -225,10 +231,8 @@ impl Task {
             self.fail_stream(at, &e, lane);
         } else if !self.grow_reservation(at) {
             let e = ProtocolError::new(ErrorCode::Overloaded, "the server's memory for streams is in use")
-                .retry_after_ms(1_000)
-                .on_stream(self.streams[at].stream_id.clone());
-            self.fault(e, None, lane);
-            self.end_stream(at, EndReason::Error, None);
+                .retry_after_ms(1_000);
+            self.break_off(at, e, lane);
         }
     }
 
@@ -287,7 +291,7 @@ impl Task {
 
     /// A stream cannot go on: says why and closes what it has.
     fn fail_stream(&mut self, at: usize, error: &StreamError, lane: &mut Lane) {
-        let s = &mut self.streams[at];
+        let s = &self.streams[at];
         let told = match error {
             StreamError::Decode(e) => decode_error(e, s.implicit),
             StreamError::Panicked => {
@@ -295,6 +299,12 @@ impl Task {
                 ProtocolError::new(ErrorCode::Internal, "the decoder failed; the stream ends here")
             }
         };
+        self.break_off(at, told, lane);
+    }
+
+    /// Ends a stream without what still waits in it, and says why.
+    fn break_off(&mut self, at: usize, told: ProtocolError, lane: &mut Lane) {
+        let s = &mut self.streams[at];
         let told = told.on_stream(s.stream_id.clone());
         let reply_to = match std::mem::replace(&mut s.end, End::No) {
             End::Draining(_, id) | End::Closing(_, id) => id,
@@ -465,7 +475,7 @@ impl Task {
         };
         self.tell(at, lane);
         let mut s = self.streams.remove(at);
-        self.app.streams.remove(&s.live);
+        s.unlist(&self.app);
         self.session.closed(s.index);
         let reply_to = match std::mem::replace(&mut s.end, End::No) {
             End::Closing(_, id) | End::Draining(_, id) => id,

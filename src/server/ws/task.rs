@@ -402,6 +402,9 @@ impl Drop for Task {
         for id in self.listeners.drain(..) {
             self.app.streams.stop_listening(id);
         }
+        for s in &self.streams {
+            s.unlist(&self.app); // only where the task was dropped or panicked: else they have ended
+        }
         self.app.connections.remove(&self.connection);
     }
 }

@@ -115,6 +115,13 @@ async fn a_conversation_is_heard_as_streams_come_and_go() {
     }
     ear.send(json!({"type": "listen_stop", "listener_id": listening["listener_id"]})).await;
     ear.expect("listening_stopped").await;
+    let running = speaker.start_with(json!({"format": pcm16k(), "conversation_id": "house"})).await;
+    ear.send(json!({"type": "listen_start", "conversation_id": "house"})).await;
+    let again = ear.expect("listening").await;
+    assert_eq!(again["streams"].as_array().map(Vec::len), Some(1), "what runs already");
+    assert_eq!(again["streams"][0]["stream_uid"], running["stream_uid"]);
+    ear.send(json!({"type": "listen_stop", "listener_id": again["listener_id"]})).await;
+    ear.expect("listening_stopped").await;
     speaker.start_with(json!({"format": pcm16k(), "conversation_id": "house"})).await;
     speaker.send_binary(&sine16k(1_600)).await;
     speaker.end().await;
@@ -210,7 +217,7 @@ async fn levels_and_speech_are_told_to_who_asked() {
                 assert!(m["seq"].is_null());
             }
             "speech_started" => {
-                assert!(begun.replace(m["at_ms"].as_u64().unwrap()).is_none(), "ended before it begins again")
+                assert!(begun.replace(m["at_ms"].as_u64().unwrap()).is_none(), "ended before it begins again");
             }
             "speech_ended" => {
                 assert_eq!(m["start_ms"].as_u64(), begun.take());

@@ -2,5 +2,6 @@
 
 mod encodings;
 mod listen;
+mod overflow;
 mod streams;
 mod together;

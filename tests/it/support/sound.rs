@@ -81,7 +81,8 @@ pub fn band(x: &[f64], rate_hz: u32, cutoff_hz: f64, frames: usize) -> Vec<f64> 
         2.0 * cutoff_hz / rate * sinc * (0.42 + 0.5 * w.cos() + 0.08 * (2.0 * w).cos())
     };
     // The kernel's phases repeat: a table of them instead of a sine a tap.
-    let gcd = (1..=rate_hz.min(16_000)).rev().find(|d| rate_hz % d == 0 && 16_000 % d == 0).unwrap();
+    let gcd =
+        (1..=rate_hz.min(16_000)).rev().find(|d| rate_hz.is_multiple_of(*d) && 16_000u32.is_multiple_of(*d)).unwrap();
     let (phases, step) = (16_000 / gcd, rate_hz / gcd);
     let reach = (HALF_S * rate) as i64;
     let table: Vec<Vec<f64>> = (0..phases)
