@@ -5,7 +5,7 @@ use super::codec;
 use super::codec::aac::{self, Aac};
 use super::codec::{Openings, Tally};
 use super::framing::{FrameHeader, Framer, Next};
-use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step};
+use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step, header};
 use crate::audio::{PcmSpec, StreamFormat};
 
 const NAME: &str = "ADTS";
@@ -107,7 +107,7 @@ impl Adts {
         let spec = header.spec()?;
         if self.open.as_ref().is_none_or(|(open, _)| *open != spec) {
             if self.open.is_none() {
-                codec::check_declared(self.declared, spec, NAME)?;
+                header::check_declared(&self.declared, NAME, &[spec.rate_hz], u32::from(spec.channels))?;
             }
             self.openings.note(NAME)?;
             self.open = Some((spec, Aac::for_spec(spec)?));

@@ -6,10 +6,10 @@ use super::pcm_file::{Layout, PcmFile, Samples};
 use super::{DecodeError, DecodeParams, header};
 use crate::audio::PcmSpec;
 
-const CONTAINER: &str = "aiff";
+const NAME: &str = "AIFF";
 
 static FORM: Family = Family {
-    name: CONTAINER,
+    name: NAME,
     file_header: 12,
     starts: &[*b"FORM"],
     is_file: |h| &h[..4] == b"FORM" && matches!(&h[8..12], b"AIFF" | b"AIFC"),
@@ -55,7 +55,7 @@ impl Layout for Aiff {
 
     fn chunk(&mut self, _id: [u8; 4], body: &[u8]) -> Result<(), DecodeError> {
         let (rate_hz, channels, kind) = sample_format(body)?;
-        self.format = Some((header::check(&self.params, CONTAINER, rate_hz, channels)?, kind));
+        self.format = Some((header::check(&self.params, NAME, rate_hz, channels)?, kind));
         Ok(())
     }
 
@@ -71,7 +71,7 @@ impl Layout for Aiff {
 }
 
 fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { container: CONTAINER, what }
+    DecodeError::Malformed { container: NAME, what }
 }
 
 /// Rate, channels and sample kind of a `COMM` chunk. AIFF-C adds the compression type to it.
@@ -100,9 +100,9 @@ fn sample_format(comm: &[u8]) -> Result<(u32, u32, SampleKind), DecodeError> {
         _ => None,
     };
     let kind = kind.ok_or_else(|| DecodeError::Unsupported {
-        container: CONTAINER,
+        container: NAME,
         what: format!(
-            "compression '{}' with {bits} bits (NONE, twos, sowt, in24, in32, fl32, fl64, ulaw and alaw can be taken)",
+            "compression '{}' with {bits} bits (NONE, twos, sowt, in24, in32, fl32, fl64, ulaw and alaw are decoded)",
             compression.escape_ascii()
         ),
     })?;
@@ -207,12 +207,12 @@ mod tests {
         assert!(decode(&params(Encoding::Aiff), &bytes, Cut::Whole).is_err());
         let error = decode(&params_raw(Encoding::Aiff, 16_000, 2), &fixture("studio48.aiff"), Cut::Whole)
             .expect_err("a contradiction");
-        assert_eq!(error.to_string(), "format.sample_rate: 16000 was declared, the aiff header says 48000");
+        assert_eq!(error.to_string(), "format.sample_rate: 16000 was declared, the AIFF header says 48000");
     }
 
     #[test]
     fn damage_never_panics() {
-        let alive = survive_damage(&params(Encoding::Aiff), &fixture("studio48.aiff")[..8_000], 2_000);
+        let alive = survive_damage(&params(Encoding::Aiff), &fixture("studio48.aiff")[..8_000], 2_000, 8_000);
         assert!((200..2_000).contains(&alive), "{alive} of 2000 still gave samples");
     }
 }

@@ -10,10 +10,10 @@ use crate::audio::PcmSpec;
 use crate::decode::codec::alac;
 use packets::Packets;
 
-const CONTAINER: &str = "caf";
+const NAME: &str = "CAF";
 
 static CAFF: Family = Family {
-    name: CONTAINER,
+    name: NAME,
     file_header: 8,
     starts: &[*b"caff"],
     is_file: |h| &h[..4] == b"caff" && h[4..6] == [0, 1],
@@ -66,7 +66,7 @@ impl Caf {
 
     fn described(params: &DecodeParams, desc: &[u8]) -> Result<(PcmSpec, Coding, Option<Body>), DecodeError> {
         let (rate_hz, channels, coding) = description(desc)?;
-        let spec = header::check(params, CONTAINER, rate_hz, channels)?;
+        let spec = header::check(params, NAME, rate_hz, channels)?;
         let body = match coding {
             Coding::Samples(kind) => Body::Pcm { reader: SampleReader::new(kind, spec.channels) },
             Coding::Alac => Body::Alac(Box::new(Packets::new(params.whole_file_bytes_max, desc))),
@@ -194,7 +194,7 @@ impl Decoder for Caf {
 }
 
 fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { container: CONTAINER, what }
+    DecodeError::Malformed { container: NAME, what }
 }
 
 /// Rate, channels and coding of a `desc` chunk.
@@ -221,9 +221,9 @@ fn description(desc: &[u8]) -> Result<(u32, u32, Coding), DecodeError> {
         _ => None,
     };
     let coding = coding.ok_or_else(|| DecodeError::Unsupported {
-        container: CONTAINER,
+        container: NAME,
         what: format!(
-            "'{}' with {bits} bits (lpcm of 8 to 32 bits or float of 32 and 64, ulaw, alaw and alac can be taken)",
+            "'{}' with {bits} bits (lpcm of 8 to 32 bits or float of 32 and 64, ulaw, alaw and alac are decoded)",
             id.escape_ascii()
         ),
     })?;

@@ -4,13 +4,13 @@
 mod frames;
 mod head;
 
-use super::codec::flac::frame::{CRC_BYTES, FrameHeader, Parsed, crc16, parse};
+use super::codec::flac::frame::{CRC_BYTES, FrameHeader, crc16};
 use super::codec::flac::{Flac, StreamInfo};
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, STEP_FRAMES_MAX, Step};
 use frames::{Found, Frames};
 use head::{Head, HeadEvent};
 
-const CONTAINER: &str = "flac";
+const NAME: &str = "FLAC";
 
 /// Bytes taken in one step: about the frames of one step, so that little is moved within the buffer.
 const STEP_BYTES: usize = 16 << 10;
@@ -42,7 +42,7 @@ impl FlacStream {
                 HeadEvent::Starved => break,
                 HeadEvent::StreamInfo(block) => {
                     let info = StreamInfo::read(&block)?;
-                    super::header::check(&self.params, CONTAINER, info.rate_hz, u32::from(info.channels))?;
+                    super::header::check(&self.params, NAME, info.rate_hz, u32::from(info.channels))?;
                     self.codec = Some((Flac::new(&block)?, info));
                 }
                 HeadEvent::End => {
@@ -89,7 +89,7 @@ impl FlacStream {
                         return Ok(true);
                     }
                     if following {
-                        out.warnings.push(DecodeWarning::PacketConcealed { codec: CONTAINER });
+                        out.warnings.push(DecodeWarning::PacketConcealed { codec: NAME });
                         self.frames.expect_after(&header, &info);
                         self.frames.cut(end);
                         self.frames.silence = u64::from(header.block);
@@ -105,7 +105,7 @@ impl FlacStream {
                     }
                     let frame = &self.frames.buf[self.frames.start..end];
                     if codec.decode_checked(&header, frame, out).is_err() {
-                        out.warnings.push(DecodeWarning::PacketConcealed { codec: CONTAINER });
+                        out.warnings.push(DecodeWarning::PacketConcealed { codec: NAME });
                         push_silence(info, usize::from(header.block), out);
                     }
                     self.frames.expect_after(&header, info);
@@ -214,7 +214,7 @@ impl Decoder for FlacStream {
             return if head.is_empty() && self.codec.is_none() {
                 Ok(false)
             } else {
-                Err(DecodeError::Malformed { container: CONTAINER, what: "it ends before its samples begin" })
+                Err(DecodeError::Malformed { container: NAME, what: "it ends before its samples begin" })
             };
         }
         if self.step(true, out)? {

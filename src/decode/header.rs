@@ -1,7 +1,7 @@
-//! What every container's header is checked for: the ranges this server takes, and agreement with what the sender declared.
+//! What every container's and stream's header is checked for: the ranges this server takes, and agreement with what the sender declared.
 
 use super::{DecodeError, DecodeParams};
-use crate::audio::{CHANNELS_MAX, PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
+use crate::audio::{CHANNELS_MAX, PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN, StreamFormat};
 
 /// Checks a header's rate and channel count.
 ///
@@ -13,26 +13,47 @@ pub(crate) fn check(
     rate_hz: u32,
     channels: u32,
 ) -> Result<PcmSpec, DecodeError> {
-    let declared = [
-        ("sample_rate", params.format.sample_rate, rate_hz),
-        ("channels", params.format.channels.map(u32::from), channels),
-    ];
-    for (field, declared, found) in declared {
-        if let Some(declared) = declared
-            && declared != found
-        {
-            return Err(DecodeError::Contradiction { field, declared, found, container });
-        }
-    }
+    check_declared(&params.format, container, &[rate_hz], channels)?;
+    check_range(container, rate_hz, channels)
+}
+
+/// Checks a header's rate and channel count, which the sender need not have declared.
+///
+/// # Errors
+/// [`DecodeError::Unsupported`] where it is out of range.
+pub(crate) fn check_range(container: &'static str, rate_hz: u32, channels: u32) -> Result<PcmSpec, DecodeError> {
     if !(RATE_HZ_MIN..=RATE_HZ_MAX).contains(&rate_hz) {
-        let what = format!("a sample rate of {rate_hz} Hz (it is {RATE_HZ_MIN} to {RATE_HZ_MAX} that can be taken)");
+        let what = format!("a sample rate of {rate_hz} Hz ({RATE_HZ_MIN} to {RATE_HZ_MAX} are decoded)");
         return Err(DecodeError::Unsupported { container, what });
     }
     match u16::try_from(channels) {
         Ok(channels) if (1..=CHANNELS_MAX).contains(&channels) => Ok(PcmSpec { rate_hz, channels }),
-        _ => {
-            let what = format!("a channel count of {channels} (it is 1 to {CHANNELS_MAX} that can be taken)");
+        Ok(_) | Err(_) => {
+            let what = format!("{channels} channels (1 to {CHANNELS_MAX} are decoded)");
             Err(DecodeError::Unsupported { container, what })
         }
+    }
+}
+
+/// Compares what the sender declared to a header. `rates_hz` are all that may truly have been said of the stream, the one to name first
+/// in front; a rate of 0 is one that the header does not give.
+///
+/// # Errors
+/// [`DecodeError::Contradiction`] where they differ.
+pub(crate) fn check_declared(
+    declared: &StreamFormat,
+    container: &'static str,
+    rates_hz: &[u32],
+    channels: u32,
+) -> Result<(), DecodeError> {
+    let contradiction = |field, declared, found| Err(DecodeError::Contradiction { field, declared, found, container });
+    if let (Some(rate_hz), Some(&found)) = (declared.sample_rate, rates_hz.first())
+        && !rates_hz.contains(&rate_hz)
+    {
+        return contradiction("sample_rate", rate_hz, found);
+    }
+    match declared.channels.map(u32::from) {
+        Some(declared) if declared != channels => contradiction("channels", declared, channels),
+        Some(_) | None => Ok(()),
     }
 }

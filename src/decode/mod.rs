@@ -20,14 +20,10 @@ mod ogg;
 mod opus;
 mod pcm;
 mod pcm_file;
-#[cfg(test)]
-mod push_test;
 mod segment;
 mod sniff;
 #[cfg(test)]
 pub(crate) mod testing;
-#[cfg(test)]
-mod testing_live;
 mod wav;
 mod webm;
 
@@ -195,12 +191,6 @@ impl DecodeError {
 /// [`DecodeError::Format`] or [`DecodeError::Unsupported`] where the declaration alone shows that it cannot work.
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
-        Encoding::Mp4 => Ok(Box::new(mp4::Mp4::new(params))),
-        Encoding::Mp3 => Ok(Box::new(mp3::Mp3::new(params))),
-        Encoding::Aac => Ok(Box::new(adts::Adts::new(params))),
-        Encoding::Opus => Ok(Box::new(opus::OpusPackets::new(params)?)),
-        Encoding::Ogg => Ok(Box::new(ogg::Ogg::new(params))),
-        Encoding::Webm => Ok(Box::new(webm::Webm::new(params))),
         Encoding::PcmS16le
         | Encoding::PcmS16be
         | Encoding::PcmS24le
@@ -208,10 +198,16 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::PcmF32le
         | Encoding::Mulaw
         | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
-        Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
-        Encoding::Aiff => Ok(Box::new(aiff::Aiff::open(params))),
-        Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
-        Encoding::Caf => Ok(Box::new(caf::Caf::new(params))),
+        Encoding::Opus => Ok(Box::new(opus::OpusPackets::new(params)?)),
         Encoding::Wav => Ok(Box::new(wav::Wav::open(params))),
+        Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
+        Encoding::Mp3 => Ok(Box::new(mp3::Mp3::new(params))),
+        Encoding::Aac => Ok(Box::new(adts::Adts::new(params))),
+        Encoding::Ogg => Ok(Box::new(ogg::Ogg::new(params))),
+        Encoding::Webm => Ok(Box::new(webm::Webm::new(params))),
+        Encoding::Mp4 => Ok(Box::new(mp4::Mp4::new(params))),
+        Encoding::Aiff => Ok(Box::new(aiff::Aiff::open(params))),
+        Encoding::Caf => Ok(Box::new(caf::Caf::new(params))),
+        Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
     }
 }

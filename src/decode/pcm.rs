@@ -2,15 +2,13 @@
 //! Knows no header.
 
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, STEP_FRAMES_MAX, Step, g711};
+use crate::audio::convert::{clean, s16_to_f32};
 use crate::audio::{CHANNELS_MAX, Encoding, FormatError, PcmSpec};
 
 /// Widest sample of all kinds, in bytes.
 const SAMPLE_BYTES_MAX: usize = 8;
 /// A sample frame cut by the end of the input is carried in a fixed array of this size.
 const CARRY_BYTES_MAX: usize = SAMPLE_BYTES_MAX * CHANNELS_MAX as usize;
-
-/// Floats beyond this are garbage, not overshoot; they are clamped so that nothing downstream meets infinity.
-const FLOAT_LIMIT: f32 = 8.0;
 
 /// How one sample is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,14 +66,14 @@ impl SampleKind {
     }
 
     /// Appends the samples of `bytes`, a whole number of them.
-    fn convert(self, bytes: &[u8], out: &mut Vec<f32>) {
+    pub(super) fn convert(self, bytes: &[u8], out: &mut Vec<f32>) {
         match self {
             Self::U8 => out.extend(bytes.iter().map(|&b| (f32::from(b) - 128.0) / 128.0)),
             Self::S8 => out.extend(bytes.iter().map(|&b| f32::from(b as i8) / 128.0)),
             Self::Mulaw => out.extend(bytes.iter().map(|&b| g711::MULAW[usize::from(b)])),
             Self::Alaw => out.extend(bytes.iter().map(|&b| g711::ALAW[usize::from(b)])),
-            Self::S16le => each(bytes, out, |b| f32::from(i16::from_le_bytes(b)) / 32_768.0),
-            Self::S16be => each(bytes, out, |b| f32::from(i16::from_be_bytes(b)) / 32_768.0),
+            Self::S16le => each(bytes, out, |b| s16_to_f32(i16::from_le_bytes(b))),
+            Self::S16be => each(bytes, out, |b| s16_to_f32(i16::from_be_bytes(b))),
             // In the upper three bytes of an i32, so that the sign comes by itself; 24 bits are exact in an f32.
             Self::S24le => each(bytes, out, |[a, b, c]| s32(i32::from_le_bytes([0, a, b, c]))),
             Self::S24be => each(bytes, out, |[a, b, c]| s32(i32::from_be_bytes([a, b, c, 0]))),
@@ -95,11 +93,6 @@ fn each<const N: usize>(bytes: &[u8], out: &mut Vec<f32>, value: impl Fn([u8; N]
 
 fn s32(sample: i32) -> f32 {
     sample as f32 / 2_147_483_648.0
-}
-
-/// Silence for what is no number, clamped for what is absurd.
-pub(super) fn clean(x: f32) -> f32 {
-    if x.is_finite() { x.clamp(-FLOAT_LIMIT, FLOAT_LIMIT) } else { 0.0 }
 }
 
 /// Cuts bytes into sample frames across any input edges.
@@ -193,7 +186,7 @@ impl RawPcm {
             | Encoding::Aiff
             | Encoding::Caf
             | Encoding::Auto => {
-                return Err(DecodeError::Unsupported { container: "pcm", what: format!("{encoding} as raw samples") });
+                return Err(DecodeError::Unsupported { container: "PCM", what: format!("{encoding} as raw samples") });
             }
         };
         let rate_hz = format.sample_rate.ok_or(FormatError::Missing { field: "sample_rate", encoding })?;
@@ -222,7 +215,7 @@ impl Decoder for RawPcm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Cut, assert_same_however_cut, decode, fixture, params, params_raw, s16};
+    use super::super::testing::{Cut, assert_same_however_cut, decode, expected, fixture, params, params_raw, s16};
     use super::*;
 
     /// Each sample's value by plain arithmetic, another path than the kernels take.
@@ -268,7 +261,7 @@ mod tests {
     fn g711_fixtures_match_what_ffmpeg_decodes() {
         let phone =
             decode(&params_raw(Encoding::Mulaw, 8_000, 1), &fixture("phone8.mulaw"), Cut::Whole).expect("mulaw");
-        assert!(phone.s16() == s16(&super::super::testing::expected("phone8-mulaw.wav.s16")));
+        assert!(phone.s16() == expected("phone8-mulaw.wav"));
         let alaw = decode(&params_raw(Encoding::Alaw, 8_000, 1), &fixture("phone8.alaw"), Cut::Whole).expect("alaw");
         // Both laws quantise the same speech: never further apart than a step of the top segment each.
         assert_eq!(alaw.s16().len(), phone.s16().len());

@@ -2,22 +2,24 @@
 //!
 //! Knows no container's syntax.
 
-use super::codec::PacketDecoder;
-use super::{DecodeError, DecodeOut, DecodeWarning};
-use crate::audio::{PcmBuf, StreamFormat};
+use std::ops::Range;
+
+use super::DecodeOut;
+use super::codec::{PacketDecoder, decode_or_conceal};
+use crate::audio::PcmBuf;
 
 /// Takes the encoder's delay off the front and its padding off the end. Counts sample frames at the rate they are decoded to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Trim {
     skip_left: u64,
     decoded: u64,
-    end: Option<u64>,
+    cut: Range<u64>,
 }
 
 impl Trim {
     /// Leaves out the first `skip_frames`.
     pub(crate) fn new(skip_frames: u64) -> Self {
-        Self { skip_left: skip_frames, decoded: 0, end: None }
+        Self { skip_left: skip_frames, decoded: 0, cut: 0..0 }
     }
 
     /// Frames decoded so far, those left out included.
@@ -32,25 +34,32 @@ impl Trim {
 
     /// Leaves out all frames from the `end`th decoded one on, those skipped at the front included in the count.
     pub(crate) fn set_end(&mut self, end: u64) {
-        self.end = Some(end);
+        self.cut = end..u64::MAX;
+    }
+
+    /// Leaves out these decoded frames, those skipped at the front included in the count: padding that other audio follows.
+    pub(crate) fn set_cut(&mut self, cut: Range<u64>) {
+        self.cut = cut;
     }
 
     /// Trims what was decoded since `pcm` held `from_sample` samples.
     pub(crate) fn apply(&mut self, pcm: &mut PcmBuf, from_sample: usize) {
         let channels = usize::from(pcm.spec.channels.max(1));
         let frames = (pcm.samples.len() - from_sample) / channels;
+        let begin = self.decoded;
         self.decoded += frames as u64;
         let mut kept = frames;
-        if let Some(end) = self.end {
-            let cut = usize::try_from(self.decoded.saturating_sub(end)).unwrap_or(usize::MAX).min(frames);
-            pcm.trim_back(cut);
-            kept -= cut;
+        if self.cut.start < self.decoded && begin < self.cut.end {
+            let within = |at: u64| from_sample + (at.clamp(begin, self.decoded) - begin) as usize * channels;
+            let cut = within(self.cut.start)..within(self.cut.end);
+            kept -= cut.len() / channels;
+            pcm.samples.drain(cut);
         }
         if self.skip_left > 0 {
-            let cut = usize::try_from(self.skip_left).unwrap_or(usize::MAX).min(kept);
-            pcm.trim_front(from_sample, cut);
+            let skipped = usize::try_from(self.skip_left).unwrap_or(usize::MAX).min(kept);
+            pcm.trim_front(from_sample, skipped);
             // What the end took away was not skipped, but nothing comes after it either.
-            self.skip_left -= cut as u64;
+            self.skip_left -= skipped as u64;
         }
     }
 }
@@ -64,19 +73,12 @@ pub(crate) struct Segment {
 }
 
 impl Segment {
-    /// Decodes one packet or fills its place, and trims.
-    pub(crate) fn packet(&mut self, packet: &[u8], out: &mut DecodeOut) {
+    /// Decodes one packet or fills its place, and trims. Returns whether it decoded.
+    pub(crate) fn packet(&mut self, packet: &[u8], out: &mut DecodeOut) -> bool {
         let from = out.pcm.samples.len();
-        if self.codec.decode(packet, out).is_err() {
-            self.codec.conceal(out);
-            let codec = self.codec.name();
-            out.warnings.push(if out.pcm.samples.len() > from {
-                DecodeWarning::PacketConcealed { codec }
-            } else {
-                DecodeWarning::PacketSkipped { codec }
-            });
-        }
+        let decoded = decode_or_conceal(self.codec.as_mut(), packet, out);
         self.trim.apply(&mut out.pcm, from);
+        decoded
     }
 
     /// Fills the place of a packet that never came, with `frames_max` at the most. Returns how many frames it filled.
@@ -88,58 +90,6 @@ impl Segment {
         out.pcm.trim_back(frames - filled);
         self.trim.apply(&mut out.pcm, from);
         filled as u64
-    }
-}
-
-/// Tells a stream of which nothing decodes from one that is merely damaged.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Hearing {
-    heard: bool,
-    skipped: bool,
-}
-
-impl Hearing {
-    /// Notes what a step brought.
-    pub(crate) fn note(&mut self, out: &DecodeOut) {
-        self.heard |= !out.pcm.samples.is_empty();
-        self.skipped |= out.warnings.iter().any(|w| matches!(w, DecodeWarning::PacketSkipped { .. }));
-    }
-
-    /// At the end of the stream.
-    ///
-    /// # Errors
-    /// [`DecodeError::Malformed`] where packets came and none of them gave a sound.
-    pub(crate) fn check(self, container: &'static str) -> Result<(), DecodeError> {
-        if self.skipped && !self.heard {
-            return Err(DecodeError::Malformed { container, what: "not one packet decodes" });
-        }
-        Ok(())
-    }
-}
-
-/// Checks what the sender declared against a container's header. `rates_hz` are all that it may truly have said.
-///
-/// # Errors
-/// [`DecodeError::Contradiction`].
-pub(crate) fn check_declared(
-    declared: &StreamFormat,
-    container: &'static str,
-    rates_hz: &[u32],
-    channels: u16,
-) -> Result<(), DecodeError> {
-    if let (Some(rate), Some(&found)) = (declared.sample_rate, rates_hz.first())
-        && !rates_hz.contains(&rate)
-    {
-        return Err(DecodeError::Contradiction { field: "sample_rate", declared: rate, found, container });
-    }
-    match declared.channels {
-        Some(n) if n != channels => Err(DecodeError::Contradiction {
-            field: "channels",
-            declared: u32::from(n),
-            found: u32::from(channels),
-            container,
-        }),
-        Some(_) | None => Ok(()),
     }
 }
 
@@ -177,6 +127,16 @@ mod tests {
         let mut trim = Trim::new(1);
         trim.set_end(2);
         assert_eq!(trimmed(&mut trim, &[0.0, 0.0, 1.0, 1.0, 2.0, 2.0]), [9.0, 9.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn padding_is_cut_and_what_follows_it_is_kept() {
+        let mut trim = Trim::new(1);
+        trim.set_cut(3..5);
+        assert_eq!(trimmed(&mut trim, &[0.0, 0.0, 1.0, 1.0]), [9.0, 9.0, 1.0, 1.0]);
+        assert_eq!(trimmed(&mut trim, &[2.0, 2.0, 3.0, 3.0]), [9.0, 9.0, 2.0, 2.0]);
+        assert_eq!(trimmed(&mut trim, &[4.0, 4.0, 5.0, 5.0]), [9.0, 9.0, 5.0, 5.0]);
+        assert_eq!(trimmed(&mut trim, &[6.0, 6.0]), [9.0, 9.0, 6.0, 6.0]);
     }
 
     #[test]

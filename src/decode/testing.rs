@@ -1,36 +1,59 @@
-//! For decoder tests: fixtures, and a driver that keeps the contract of [`Decoder`] to the letter and checks the decoder's side of it.
+//! For decoder tests: the one driver that keeps the contract of [`Decoder`] to the letter and checks the decoder's side of it, ways to
+//! cut and to damage streams, fixtures.
+
+mod compare;
+mod damage;
 
 use std::path::Path;
 
-use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, STEP_FRAMES_MAX, WHOLE_FILE_BYTES_MAX, open};
-use crate::audio::{Encoding, OutputFormat, PcmSpec, StreamFormat, convert};
+use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, WHOLE_FILE_BYTES_MAX, open};
+use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec, StreamFormat, convert};
+pub(crate) use compare::{best_lag, difference_db, difference_s16_db, down_mix};
+pub(crate) use damage::{Random, mutate, survive_damage, survive_garbage};
 
-/// How the bytes arrive.
+/// Where a stream's bytes are cut.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Cut {
-    /// All at once.
+pub(crate) enum Cut<'a> {
+    /// Not at all.
     Whole,
-    /// So many at a time.
+    /// Every so many bytes.
     Every(usize),
-    /// 0 to 3000 at a time, by this seed.
+    /// Pieces of 0 to 20,000 bytes, most of them small, by this seed.
     Random(u64),
+    /// By these sizes; what is left over is one more piece.
+    Sizes(&'a [usize]),
 }
 
-/// What came out of a whole stream of one format.
-#[derive(Debug, Default)]
+/// What came out of a stream.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Decoded {
     /// Each run of one format and its samples per channel.
     pub(crate) runs: Vec<(PcmSpec, usize)>,
+    /// The samples of all runs.
     pub(crate) samples: Vec<f32>,
     pub(crate) warnings: Vec<DecodeWarning>,
-    /// The largest `pending_bytes` after any call.
+    /// What ended it early; what came before is kept.
+    pub(crate) error: Option<DecodeError>,
+    /// The most `pending_bytes` after any call.
     pub(crate) pending_max: usize,
 }
 
 impl Decoded {
+    /// The format of a stream that has one.
     pub(crate) fn spec(&self) -> PcmSpec {
         assert_eq!(self.runs.len(), 1, "one format: {:?}", self.runs);
         self.runs[0].0
+    }
+
+    /// Samples per channel of a stream that has one format, or none because nothing came.
+    pub(crate) fn frames(&self) -> usize {
+        if self.samples.is_empty() { 0 } else { self.samples.len() / usize::from(self.spec().channels) }
+    }
+
+    /// Format and samples of a stream that has one format and no error.
+    pub(crate) fn only_run(&self) -> (PcmSpec, &[f32]) {
+        assert_eq!(self.error, None);
+        (self.spec(), &self.samples)
     }
 
     pub(crate) fn s16(&self) -> Vec<i16> {
@@ -39,15 +62,30 @@ impl Decoded {
         out
     }
 
-    fn take(&mut self, out: &DecodeOut, packet_frames_max: usize) {
+    /// Whether the same sound came of both, in the same formats.
+    pub(crate) fn sounds_like(&self, other: &Self) -> bool {
+        self.runs == other.runs && self.samples == other.samples
+    }
+
+    /// All that came of the other must have come of this, however much either held.
+    #[track_caller]
+    pub(crate) fn assert_same(&self, other: &Self, how: &str) {
+        assert_eq!(self.runs, other.runs, "{how}");
+        assert!(self.samples == other.samples, "{how}: the samples differ");
+        assert_eq!(self.warnings, other.warnings, "{how}");
+        assert_eq!(self.error, other.error, "{how}");
+    }
+
+    fn keep(&mut self, out: &DecodeOut) {
         let pcm = &out.pcm;
-        assert!(pcm.frames() <= STEP_FRAMES_MAX.max(packet_frames_max), "{} frames in a step", pcm.frames());
-        self.warnings.extend(out.warnings.iter().cloned());
+        self.warnings.extend_from_slice(&out.warnings);
         if pcm.samples.is_empty() {
             return;
         }
-        assert!(pcm.samples.len().is_multiple_of(usize::from(pcm.spec.channels)));
-        assert!(pcm.samples.iter().all(|x| x.abs() <= 8.0), "finite and within 8");
+        let channels = usize::from(pcm.spec.channels);
+        assert!(channels > 0 && pcm.samples.len().is_multiple_of(channels), "half a frame");
+        assert!(pcm.frames() <= STEP_FRAMES_LIMIT, "{} frames in a step", pcm.frames());
+        assert!(pcm.samples.iter().all(|x| x.abs() <= convert::SAMPLE_ABS_MAX), "a sample that is no sound");
         match self.runs.last_mut() {
             Some((spec, frames)) if *spec == pcm.spec => *frames += pcm.frames(),
             _ => self.runs.push((pcm.spec, pcm.frames())),
@@ -56,139 +94,120 @@ impl Decoded {
     }
 }
 
-/// Largest packet of any codec here in sample frames: a FLAC block.
-const PACKET_FRAMES_MAX: usize = 65_535;
+/// One packet's worth: the largest of any codec here is a FLAC block.
+const STEP_FRAMES_LIMIT: usize = 65_535;
+/// Steps that bring nothing in a row: some tables have as many samples whose bytes are not there.
+const IDLE_STEPS_MAX: u32 = 1_000;
+
+/// Decodes a whole stream, keeping what came before an error.
+pub(crate) fn run(params: &DecodeParams, bytes: &[u8], cut: Cut<'_>) -> Decoded {
+    let mut decoded = Decoded::default();
+    decoded.error = drive(params, bytes, cut, &mut decoded).err();
+    decoded
+}
 
 /// Decodes a whole stream.
-pub(crate) fn decode(params: &DecodeParams, bytes: &[u8], cut: Cut) -> Result<Decoded, DecodeError> {
-    let mut decoder = open(params)?;
+pub(crate) fn decode(params: &DecodeParams, bytes: &[u8], cut: Cut<'_>) -> Result<Decoded, DecodeError> {
     let mut decoded = Decoded::default();
+    drive(params, bytes, cut, &mut decoded)?;
+    Ok(decoded)
+}
+
+fn drive(params: &DecodeParams, bytes: &[u8], cut: Cut<'_>, decoded: &mut Decoded) -> Result<(), DecodeError> {
+    let mut decoder = open(params)?;
     let mut out = DecodeOut::default();
-    let mut random = Random(match cut {
-        Cut::Random(seed) => seed,
-        Cut::Whole | Cut::Every(_) => 0,
-    });
     let mut rest = bytes;
+    let mut sizes = piece_sizes(cut);
     while !rest.is_empty() {
-        let n = match cut {
-            Cut::Whole => rest.len(),
-            Cut::Every(n) => n,
-            Cut::Random(_) => random.below(3001) as usize,
-        };
-        let (mut chunk, after) = rest.split_at(n.min(rest.len()));
-        rest = after;
-        loop {
-            out.clear();
-            let step = decoder.decode(chunk, &mut out)?;
-            assert!(step.consumed <= chunk.len(), "consumed {} of {}", step.consumed, chunk.len());
-            decoded.take(&out, PACKET_FRAMES_MAX);
-            decoded.pending_max = decoded.pending_max.max(decoder.pending_bytes());
-            assert!(
-                step.consumed > 0 || chunk.is_empty() || step.more || !out.pcm.samples.is_empty(),
-                "a step without progress"
-            );
-            chunk = &chunk[step.consumed..];
-            if chunk.is_empty() && !step.more {
-                break;
-            }
-        }
+        let (piece, later) = rest.split_at(sizes().min(rest.len()));
+        rest = later;
+        feed(decoder.as_mut(), piece, &mut out, decoded)?;
     }
-    loop {
+    for calls in 0.. {
+        assert!(calls < 1_000_000, "finish never ends");
         out.clear();
-        let more = decoder.finish(&mut out)?;
-        decoded.take(&out, PACKET_FRAMES_MAX);
-        if !more {
+        let more = decoder.finish(&mut out);
+        decoded.keep(&out);
+        if !more? {
             break;
         }
     }
     assert_eq!(decoder.pending_bytes(), 0, "nothing is pending after the end");
-    Ok(decoded)
+    Ok(())
 }
 
-/// The same bytes give the same samples, warnings or error, one at a time, at random cuts and whole.
+fn feed(
+    decoder: &mut dyn Decoder,
+    mut piece: &[u8],
+    out: &mut DecodeOut,
+    decoded: &mut Decoded,
+) -> Result<(), DecodeError> {
+    let mut idle_steps = 0;
+    loop {
+        out.clear();
+        let step = decoder.decode(piece, out)?;
+        assert!(step.consumed <= piece.len(), "consumed {} of {}", step.consumed, piece.len());
+        decoded.keep(out);
+        decoded.pending_max = decoded.pending_max.max(decoder.pending_bytes());
+        let moved = step.consumed > 0 || !out.pcm.samples.is_empty() || !out.warnings.is_empty();
+        assert!(moved || piece.is_empty() || step.more, "a step without progress");
+        idle_steps = if moved { 0 } else { idle_steps + 1 };
+        assert!(idle_steps < IDLE_STEPS_MAX, "the decoder stands still");
+        piece = &piece[step.consumed..];
+        if piece.is_empty() && !step.more {
+            return Ok(());
+        }
+    }
+}
+
+/// Says how long each next piece is.
+fn piece_sizes(cut: Cut<'_>) -> impl FnMut() -> usize + '_ {
+    let mut random = Random(if let Cut::Random(seed) = cut { seed } else { 0 });
+    let mut at = 0;
+    move || match cut {
+        Cut::Whole => usize::MAX,
+        Cut::Every(bytes) => bytes,
+        Cut::Random(_) => {
+            let spread = [4, 41, 701, 3_001, 20_001][random.below(5)];
+            random.below(spread)
+        }
+        Cut::Sizes(sizes) => {
+            at += 1;
+            sizes.get(at - 1).copied().unwrap_or(usize::MAX)
+        }
+    }
+}
+
+/// The same bytes give the same samples, warnings and error, one at a time, in pieces, at random cuts and whole.
 pub(crate) fn assert_same_however_cut(params: &DecodeParams, bytes: &[u8]) {
-    let whole = decode(params, bytes, Cut::Whole);
-    for cut in [Cut::Every(1), Cut::Every(7), Cut::Every(4_096), Cut::Random(1), Cut::Random(2), Cut::Random(3)] {
-        match (&whole, decode(params, bytes, cut)) {
-            (Ok(a), Ok(b)) => {
-                assert_eq!(a.runs, b.runs, "{cut:?}");
-                assert!(a.samples == b.samples, "samples differ, {cut:?}");
-                assert_eq!(a.warnings, b.warnings, "{cut:?}");
-            }
-            (Err(a), Err(b)) => assert_eq!(*a, b, "{cut:?}"),
-            (a, b) => panic!("{cut:?}: whole gave {:?}, cut gave {:?}", a.as_ref().err(), b.err()),
-        }
+    let whole = run(params, bytes, Cut::Whole);
+    for cut in [
+        Cut::Every(1),
+        Cut::Every(7),
+        Cut::Every(1_000),
+        Cut::Every(4_096),
+        Cut::Random(1),
+        Cut::Random(2),
+        Cut::Random(3),
+    ] {
+        run(params, bytes, cut).assert_same(&whole, &format!("{cut:?}"));
     }
 }
 
-/// Damages a copy of `bytes` by `seed`: flips, cuts, repeats, overwrites. Then decodes it; errors are fine, panics and broken contracts are not.
-/// Returns how many of the damaged streams still gave samples.
-pub(crate) fn survive_damage(params: &DecodeParams, bytes: &[u8], rounds: u64) -> usize {
-    let mut alive = 0;
-    for seed in 0..rounds {
-        let mut random = Random(seed);
-        let damaged = damage(bytes, &mut random);
-        let cut = if random.below(4) == 0 { Cut::Random(seed) } else { Cut::Whole };
-        if let Ok(decoded) = decode(params, &damaged, cut)
-            && !decoded.samples.is_empty()
-        {
-            alive += 1;
-        }
-    }
-    alive
+/// A container's params, nothing declared, for the server's usual output.
+pub(crate) fn params(encoding: Encoding) -> DecodeParams {
+    params_to(encoding, OutputFormat::default())
 }
 
-fn damage(bytes: &[u8], random: &mut Random) -> Vec<u8> {
-    let mut out = bytes.to_vec();
-    for _ in 0..=random.below(6) {
-        if out.is_empty() {
-            break;
-        }
-        let len = out.len() as u64;
-        // Headers are where decoders break: half of the damage goes there.
-        let reach = if random.below(2) == 0 { len.min(200) } else { len };
-        let at = random.below(reach) as usize;
-        match random.below(6) {
-            0 => out[at] ^= 1 << random.below(8),
-            1 => out[at] = random.below(256) as u8,
-            2 => out.truncate(at),
-            3 => {
-                let end = (at + 1 + random.below(300) as usize).min(out.len());
-                out.drain(at..end);
-            }
-            4 => {
-                let end = (at + 1 + random.below(8) as usize).min(out.len());
-                out[at..end].fill(if random.below(2) == 0 { 0xff } else { 0 });
-            }
-            _ => {
-                let noise: Vec<u8> = (0..random.below(200)).map(|_| random.below(256) as u8).collect();
-                out.splice(at..at, noise);
-            }
-        }
-    }
-    out
-}
-
-/// splitmix64: repeatable, good enough for cuts and damage.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % n
-    }
+/// The params under which nothing is mixed or resampled: Opus decodes to 48 kHz and as many channels as there are.
+pub(crate) fn native(encoding: Encoding) -> DecodeParams {
+    params_to(encoding, OutputFormat { rate_hz: 48_000, channels: OutputChannels::Source })
 }
 
 /// A container's params, nothing declared.
-pub(crate) fn params(encoding: Encoding) -> DecodeParams {
-    DecodeParams {
-        format: StreamFormat { encoding, sample_rate: None, channels: None },
-        output: OutputFormat::default(),
-        whole_file_bytes_max: WHOLE_FILE_BYTES_MAX,
-    }
+pub(crate) fn params_to(encoding: Encoding, output: OutputFormat) -> DecodeParams {
+    let format = StreamFormat { encoding, sample_rate: None, channels: None };
+    DecodeParams { format, output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX }
 }
 
 /// Params with rate and channels declared.
@@ -197,22 +216,41 @@ pub(crate) fn params_raw(encoding: Encoding, rate_hz: u32, channels: u32) -> Dec
     DecodeParams { format, ..params(encoding) }
 }
 
-/// A file of `fixtures/audio`.
-pub(crate) fn fixture(name: &str) -> Vec<u8> {
-    read(&format!("audio/{name}"))
-}
-
-/// A file of `fixtures/expected`.
-pub(crate) fn expected(name: &str) -> Vec<u8> {
-    read(&format!("expected/{name}"))
-}
-
-fn read(path: &str) -> Vec<u8> {
+/// A file of `fixtures`.
+pub(crate) fn file(path: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A file of `fixtures/audio`.
+pub(crate) fn fixture(name: &str) -> Vec<u8> {
+    file(&format!("audio/{name}"))
+}
+
+/// A file of `fixtures/recorders` and the sizes of the chunks in which the page sent it.
+pub(crate) fn recording(name: &str) -> (Vec<u8>, Vec<usize>) {
+    let sizes = file(&format!("recorders/{name}.sizes.json"));
+    (file(&format!("recorders/{name}")), serde_json::from_slice(&sizes).expect("a list of sizes"))
+}
+
+/// What ffmpeg made of the lossy fixture or recording `name`.
+pub(crate) fn expected(name: &str) -> Vec<i16> {
+    s16(&file(&format!("expected/{name}.s16")))
 }
 
 /// Little-endian 16-bit samples.
 pub(crate) fn s16(bytes: &[u8]) -> Vec<i16> {
     bytes.as_chunks::<2>().0.iter().map(|&b| i16::from_le_bytes(b)).collect()
+}
+
+/// 16-bit samples as floats.
+pub(crate) fn floats(samples: &[i16]) -> Vec<f32> {
+    samples.iter().map(|&sample| convert::s16_to_f32(sample)).collect()
+}
+
+/// The channel count and samples of a 16-bit WAV file of `fixtures`, read by another reader than this crate's.
+pub(crate) fn wav_samples(path: &str) -> (u16, Vec<f32>) {
+    let mut reader = hound::WavReader::new(std::io::Cursor::new(file(path))).expect("a WAV file");
+    let channels = reader.spec().channels;
+    (channels, reader.samples::<i16>().map(|s| convert::s16_to_f32(s.expect("a sample"))).collect())
 }

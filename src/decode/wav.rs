@@ -6,10 +6,10 @@ use super::pcm_file::{Layout, PcmFile, Samples};
 use super::{DecodeError, DecodeParams, header};
 use crate::audio::PcmSpec;
 
-const CONTAINER: &str = "wav";
+const NAME: &str = "WAV";
 
 static RIFF: Family = Family {
-    name: CONTAINER,
+    name: NAME,
     file_header: 12,
     starts: &[*b"RIFF", *b"RF64", *b"BW64"],
     is_file: |h| matches!(&h[..4], b"RIFF" | b"RF64" | b"BW64") && &h[8..12] == b"WAVE",
@@ -64,7 +64,7 @@ impl Layout for Wav {
     fn chunk(&mut self, id: [u8; 4], body: &[u8]) -> Result<(), DecodeError> {
         if &id == b"fmt " {
             let (rate_hz, channels, kind) = sample_format(body)?;
-            self.format = Some((header::check(&self.params, CONTAINER, rate_hz, channels)?, kind));
+            self.format = Some((header::check(&self.params, NAME, rate_hz, channels)?, kind));
         } else if &id == b"ds64" && body.len() >= 16 {
             // The size of `data` stands behind that of the file.
             self.data_size = Some(body[8..16].iter().rev().fold(0, |size, &b| size << 8 | u64::from(b)));
@@ -82,7 +82,7 @@ impl Layout for Wav {
 }
 
 fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { container: CONTAINER, what }
+    DecodeError::Malformed { container: NAME, what }
 }
 
 fn u16_at(b: &[u8], at: usize) -> u16 {
@@ -124,9 +124,9 @@ fn sample_format(fmt: &[u8]) -> Result<(u32, u32, SampleKind), DecodeError> {
         _ => None,
     };
     let kind = kind.ok_or_else(|| DecodeError::Unsupported {
-        container: CONTAINER,
+        container: NAME,
         what: format!(
-            "{} (PCM of 8 to 32 bits, float of 32 and 64, A-law and mu-law can be taken)",
+            "{} (PCM of 8 to 32 bits, float of 32 and 64, A-law and mu-law are decoded)",
             tag_name(tag, bits)
         ),
     })?;

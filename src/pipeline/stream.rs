@@ -1,5 +1,7 @@
 //! One stream, live: its queue, its signal path, its sinks and its figures. Run in steps by its one owner.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use super::chain::{Chain, Scratch};
 use super::queue::AudioQueue;
 use crate::analysis::levels::Meter;
@@ -97,6 +99,14 @@ struct Stalled {
     taken: u64,
 }
 
+/// How far a stream has come in what it was sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Passed {
+    bytes: u64,
+    ms: u64,
+    frames: u64,
+}
+
 /// A live stream.
 pub struct StreamPipeline {
     settings: StreamSettings,
@@ -113,6 +123,8 @@ pub struct StreamPipeline {
     closed: bool,
     arrived_bytes: u64,
     frames_done: u64,
+    /// What every sink had before the block one of them refuses.
+    handed: Passed,
     newest_arrival_us: u64,
     output_samples: u64,
     dropped_ms: u64,
@@ -147,6 +159,7 @@ impl StreamPipeline {
             closed: false,
             arrived_bytes: 0,
             frames_done: 0,
+            handed: Passed::default(),
             newest_arrival_us: 0,
             output_samples: 0,
             dropped_ms: 0,
@@ -155,6 +168,15 @@ impl StreamPipeline {
             sink_events: Vec::new(),
             damage: None,
         }
+    }
+
+    /// Runs `work`; a panic in it is an error of this stream and of nothing else (failures.md row 15). After one only
+    /// [`StreamPipeline::abandon`] and the figures are of use.
+    ///
+    /// # Errors
+    /// What `work` returns, or [`StreamError::Panicked`].
+    pub fn guarded<R>(&mut self, work: impl FnOnce(&mut Self) -> Result<R, StreamError>) -> Result<R, StreamError> {
+        catch_unwind(AssertUnwindSafe(|| work(self))).unwrap_or(Err(StreamError::Panicked))
     }
 
     /// Adds a sink from here on, unless one of its name is there.
@@ -255,6 +277,9 @@ impl StreamPipeline {
                 return Ok(RunState::Blocked);
             }
             if self.gap_frames > 0 {
+                if *budget == 0 {
+                    return Ok(RunState::More);
+                }
                 self.gap_frames -= self.chain.silence(self.gap_frames, scratch)?;
                 self.deliver(scratch, budget);
                 self.after_gap = true;
@@ -295,7 +320,7 @@ impl StreamPipeline {
     /// The acknowledgement, where enough audio came since the last one.
     pub fn take_due_ack(&mut self) -> Option<Progress> {
         let interval_ms = u64::from(self.settings.ack_interval_ms);
-        if interval_ms == 0 || self.chain.decoded_ms() < self.acked_ms + interval_ms {
+        if interval_ms == 0 || self.passed().ms < self.acked_ms + interval_ms {
             return None;
         }
         let p = self.progress();
@@ -303,20 +328,28 @@ impl StreamPipeline {
         Some(p)
     }
 
+    /// What every sink has: nothing of a block that waits for one of them.
+    fn passed(&self) -> Passed {
+        match self.stalled {
+            Some(_) => self.handed,
+            None => Passed { bytes: self.chain.decoded_bytes(), ms: self.chain.decoded_ms(), frames: self.frames_done },
+        }
+    }
+
     /// Where the stream stands.
     pub fn progress(&self) -> Progress {
-        let decoded_ms = self.chain.decoded_ms();
-        let decoded_bytes = self.chain.decoded_bytes();
-        let waiting = self.queue.len_bytes() as u64;
+        let passed = self.passed();
+        let (decoded_ms, decoded_bytes) = (self.chain.decoded_ms(), self.chain.decoded_bytes());
+        let waiting = self.queue.len_bytes() as u64 + decoded_bytes.saturating_sub(passed.bytes);
         let buffered_ms = match self.settings.format.bytes_per_s() {
             Some(per_s) => waiting * 1_000 / per_s as u64,
             None if decoded_bytes > 0 => waiting * decoded_ms / decoded_bytes,
             None => 0,
         };
         Progress {
-            received_bytes: decoded_bytes,
-            received_frames: self.frames_done,
-            decoded_ms,
+            received_bytes: passed.bytes,
+            received_frames: passed.frames,
+            decoded_ms: passed.ms,
             output_samples: self.output_samples,
             buffered_ms,
             dropped_ms: self.dropped_ms,
@@ -355,18 +388,23 @@ impl StreamPipeline {
         self.note_damage(scratch);
         if scratch.shaped.is_empty() {
             *budget = budget.saturating_sub(1); // even a step without sound costs
+            self.handed = self.passed();
             return;
         }
         *budget = budget.saturating_sub(scratch.shaped.len());
         scratch.s16.clear();
-        f32_to_s16(&scratch.shaped, &mut scratch.s16);
+        if self.sinks.iter().any(|s| s.wants_s16()) {
+            f32_to_s16(&scratch.shaped, &mut scratch.s16);
+        }
         self.meter.add(&scratch.shaped);
         let after_gap = std::mem::take(&mut self.after_gap);
         let block = self.block(&scratch.shaped, &scratch.s16, after_gap);
         let taken = push_all(&mut self.sinks, &block, 0, &mut self.sink_events);
         if taken == all(self.sinks.len()) {
             self.output_samples += (scratch.shaped.len() / usize::from(self.spec().channels)) as u64;
+            self.handed = self.passed();
         } else {
+            self.handed.frames = self.frames_done;
             self.stalled =
                 Some(Box::new(Stalled { samples: scratch.shaped.clone(), s16: scratch.s16.clone(), after_gap, taken }));
         }
@@ -386,6 +424,7 @@ impl StreamPipeline {
             return false;
         }
         self.output_samples += (s.samples.len() / usize::from(self.spec().channels)) as u64;
+        self.handed = self.passed();
         true
     }
 
@@ -401,6 +440,7 @@ impl StreamPipeline {
             self.note_damage(scratch);
             self.pop_done(step.more);
         }
+        self.handed = self.passed();
         let dropped_ms = self.chain.decoded_ms() - before_ms;
         if dropped_ms > 0 {
             self.dropped_ms += dropped_ms;

@@ -240,6 +240,11 @@ impl Session {
         self.streams.set_ending(index);
     }
 
+    /// What the client sends cannot be told and it was told so: more of it is refused without a word until an `audio_start`.
+    pub fn refuse_binary(&mut self) {
+        self.streams.refuse_silently();
+    }
+
     fn command(
         &mut self,
         command: Command<'_>,

@@ -82,6 +82,10 @@ impl Streams {
         }
     }
 
+    pub(super) fn refuse_silently(&mut self) {
+        self.refusal_told = true;
+    }
+
     /// The open stream of that name, or the newest.
     pub(super) fn find(&self, name: Option<&str>) -> Result<u32, ProtocolError> {
         let mut live = self.open.iter().rev().filter(|s| !s.ending);

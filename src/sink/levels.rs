@@ -29,6 +29,10 @@ impl Sink for LevelSink {
         NAME
     }
 
+    fn wants_s16(&self) -> bool {
+        false
+    }
+
     fn push(&mut self, block: &Block<'_>, events: &mut Vec<SinkEvent>) -> Push {
         let (rate_hz, windows) =
             self.windows.get_or_insert_with(|| (block.spec.rate_hz, LevelWindows::new(block.spec, block.position)));

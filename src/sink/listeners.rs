@@ -38,10 +38,15 @@ impl<P: Publish> Sink for Listeners<P> {
         "listeners"
     }
 
+    fn wants_s16(&self) -> bool {
+        self.to.is_heard()
+    }
+
     fn push(&mut self, block: &Block<'_>, _: &mut Vec<SinkEvent>) -> Push {
-        self.position = block.position + (block.s16.len() / usize::from(block.spec.channels)) as u64;
+        self.position = block.position + (block.samples.len() / usize::from(block.spec.channels)) as u64;
         self.to.at(block.spec, self.position);
-        if self.to.is_heard() {
+        // A listener may have come since `wants_s16` was asked: it hears the next block.
+        if !block.s16.is_empty() && self.to.is_heard() {
             let frame = listener_frame(self.to.listen_index(), block.position, block.after_gap, false, block.s16);
             self.to.publish(&frame);
         }

@@ -17,7 +17,7 @@ pub struct Block<'a> {
     pub position: u64,
     /// Interleaved samples, full scale at ±1.0.
     pub samples: &'a [f32],
-    /// The same samples as 16-bit integers.
+    /// The same samples as 16-bit integers; empty where no sink wanted them.
     pub s16: &'a [i16],
     /// Audio was dropped just before this block; its time is filled with silence.
     pub after_gap: bool,
@@ -83,6 +83,11 @@ pub enum SinkEvent {
 pub trait Sink: Send {
     /// Its name, for messages and metrics.
     fn name(&self) -> &'static str;
+
+    /// Whether it uses the next block's 16-bit samples; where no sink does, [`Block::s16`] is empty.
+    fn wants_s16(&self) -> bool {
+        true
+    }
 
     /// Takes a block or refuses it whole; never blocks, never allocates per block once running.
     fn push(&mut self, block: &Block<'_>, events: &mut Vec<SinkEvent>) -> Push;

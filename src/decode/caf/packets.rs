@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::{CONTAINER, malformed};
-use crate::decode::codec::PacketDecoder;
+use super::{NAME, malformed};
 use crate::decode::codec::alac::Alac;
+use crate::decode::codec::{Tally, decode_or_conceal};
+use crate::decode::segment::Trim;
 use crate::decode::{DecodeError, DecodeOut, DecodeWarning};
 
 /// Packets of a table: a day of audio at 48 kHz in packets of 4096 sample frames.
@@ -22,6 +23,7 @@ pub(super) struct Packets {
     held: Vec<u8>,
     at: usize,
     bytes_max: usize,
+    tally: Tally,
 }
 
 /// The table as it is read.
@@ -39,16 +41,22 @@ struct Table {
     /// Packets of varying duration have it behind their size.
     durations: bool,
     in_duration: bool,
-    /// Sample frames still to be dropped at the front, and to be handed out behind; absent where the table does not say.
-    priming: u64,
-    valid: Option<u64>,
+    /// The priming and remainder frames, as far as the table says them.
+    trim: Trim,
 }
 
 impl Packets {
     /// `desc` is the body of the description.
     pub(super) fn new(bytes_max: usize, desc: &[u8]) -> Self {
         let durations = desc.get(20..24).is_none_or(|frames| frames == [0; 4]);
-        Self { codec: None, table: Table { durations, ..Table::default() }, held: Vec::new(), at: 0, bytes_max }
+        Self {
+            codec: None,
+            table: Table { durations, ..Table::default() },
+            held: Vec::new(),
+            at: 0,
+            bytes_max,
+            tally: Tally::default(),
+        }
     }
 
     pub(super) fn open(&mut self, cookie: &[u8]) -> Result<(), DecodeError> {
@@ -78,7 +86,7 @@ impl Packets {
         if !self.table.complete {
             if self.held.len() + bytes.len() > self.bytes_max {
                 let what = "ALAC data before its packet table, in bytes (a file with the table in front is decoded as it comes),";
-                return Err(DecodeError::TooLarge { container: CONTAINER, what, limit: self.bytes_max as u64 });
+                return Err(DecodeError::TooLarge { container: NAME, what, limit: self.bytes_max as u64 });
             }
             self.held.extend_from_slice(bytes);
             return Ok(bytes.len());
@@ -100,11 +108,8 @@ impl Packets {
         let end = self.at + size as usize;
         let Some(packet) = self.held.get(self.at..end) else { return false };
         let from = out.pcm.samples.len();
-        if codec.decode(packet, out).is_err() {
-            out.warnings.push(DecodeWarning::PacketConcealed { codec: codec.name() });
-            codec.conceal(out);
-        }
-        self.table.trim(from, out);
+        self.tally.note(decode_or_conceal(codec, packet, out));
+        self.table.trim.apply(&mut out.pcm, from);
         self.table.sizes.pop_front();
         self.at = end;
         if self.at == self.held.len() {
@@ -132,6 +137,7 @@ impl Packets {
         }
         self.held = Vec::new();
         self.at = 0;
+        self.tally.check(NAME)?;
         Ok(false)
     }
 }
@@ -163,7 +169,7 @@ impl Table {
             if !self.in_duration {
                 if value > PACKET_BYTES_MAX {
                     let limit = u64::from(PACKET_BYTES_MAX);
-                    return Err(DecodeError::TooLarge { container: CONTAINER, what: "the bytes of a packet", limit });
+                    return Err(DecodeError::TooLarge { container: NAME, what: "the bytes of a packet", limit });
                 }
                 // A packet of no bytes has no samples.
                 if value > 0 {
@@ -186,26 +192,14 @@ impl Table {
         let (valid, priming) = (number(8..16), number(16..20));
         if self.left > PACKETS_MAX as u64 {
             let what = "the number of packets";
-            return Err(DecodeError::TooLarge { container: CONTAINER, what, limit: PACKETS_MAX as u64 });
+            return Err(DecodeError::TooLarge { container: NAME, what, limit: PACKETS_MAX as u64 });
         }
         // Negative counts are nonsense; they are taken for unknown.
-        self.valid = (valid > 0 && valid <= i64::MAX as u64).then_some(valid);
-        self.priming = if priming <= i32::MAX as u64 { priming } else { 0 };
-        Ok(())
-    }
-
-    /// Takes encoder delay and padding off what was appended since `from`.
-    fn trim(&mut self, from: usize, out: &mut DecodeOut) {
-        let channels = usize::from(out.pcm.spec.channels.max(1));
-        let mut frames = ((out.pcm.samples.len() - from) / channels) as u64;
-        let front = frames.min(self.priming);
-        self.priming -= front;
-        out.pcm.trim_front(from, front as usize);
-        frames -= front;
-        if let Some(valid) = &mut self.valid {
-            let kept = frames.min(*valid);
-            *valid -= kept;
-            out.pcm.trim_back((frames - kept) as usize);
+        let priming = if priming <= i32::MAX as u64 { priming } else { 0 };
+        self.trim = Trim::new(priming);
+        if valid > 0 && valid <= i64::MAX as u64 {
+            self.trim.set_end(priming + valid);
         }
+        Ok(())
     }
 }

@@ -70,7 +70,7 @@ fn alac_with_its_table_behind_is_held_within_the_limit() {
     let bytes = fixture("studio48-alac.caf");
     let table = chunks(&bytes).last().expect("chunks").1.start;
     let error = decode(&params(Encoding::Caf), &bytes[..table], Cut::Whole).expect_err("no table");
-    assert_eq!(error, DecodeError::Malformed { container: "caf", what: "its packet table is missing" });
+    assert_eq!(error, DecodeError::Malformed { container: "CAF", what: "its packet table is missing" });
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn every_pcm_coding_has_its_samples() {
     );
     let error = decode(&params_raw(Encoding::Caf, 48_000, 1), &file(b"lpcm", 0, 2, 16, b""), Cut::Whole)
         .expect_err("a contradiction");
-    assert_eq!(error.to_string(), "format.sample_rate: 48000 was declared, the caf header says 8000");
+    assert_eq!(error.to_string(), "format.sample_rate: 48000 was declared, the CAF header says 8000");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn damage_never_panics() {
     for bytes in
         [fixture("studio48.caf")[..8_000].to_vec(), table_first()[..30_000].to_vec(), fixture("studio48-alac.caf")]
     {
-        let alive = survive_damage(&params(Encoding::Caf), &bytes, 300);
+        let alive = survive_damage(&params(Encoding::Caf), &bytes, 300, 100_000);
         assert!(alive > 10, "{alive} of 300 still gave samples");
     }
 }

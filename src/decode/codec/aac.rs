@@ -1,16 +1,15 @@
 //! AAC-LC packets (ISO/IEC 14496-3, one raw_data_block each) over symphonia's decoder. Knows no container.
 
-use symphonia::core::audio::{Channels, GenericAudioBufferRef, layouts};
+use symphonia::core::audio::{Channels, layouts};
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
-use symphonia::core::packet::PacketRef;
-use symphonia::core::units::{Duration, Timestamp};
-use symphonia::default::codecs::AacDecoder;
 
-use super::planar::{self, LastPacket};
+use super::symphonia::Symphonia;
 use super::{BadPacket, PacketDecoder};
 use crate::audio::{PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
 use crate::decode::{DecodeError, DecodeOut};
+
+const NAME: &str = "AAC";
 
 /// Rates by samplingFrequencyIndex (ISO/IEC 14496-3 table 1.18).
 const RATES_HZ: [u32; 13] =
@@ -26,8 +25,7 @@ pub(crate) fn rate_hz(index: u8) -> Option<u32> {
 
 /// An AAC-LC decoder.
 pub(crate) struct Aac {
-    decoder: AacDecoder,
-    last: LastPacket,
+    inner: Symphonia,
 }
 
 impl Aac {
@@ -52,15 +50,13 @@ impl Aac {
         check_rate(spec.rate_hz)?;
         let mut params = AudioCodecParameters::new();
         params.for_codec(CODEC_ID_AAC).with_sample_rate(spec.rate_hz).with_channels(Channels::clone(&channels));
-        let options = AudioDecoderOptions::default().gapless(false);
-        let decoder = AacDecoder::try_new(&params, &options).map_err(|e| unsupported(e.to_string()))?;
-        Ok(Self { decoder, last: LastPacket::default() })
+        Ok(Self { inner: Symphonia::open(NAME, &params)? })
     }
 }
 
 impl PacketDecoder for Aac {
     fn name(&self) -> &'static str {
-        "AAC"
+        self.inner.name()
     }
 
     fn decode(&mut self, packet: &[u8], out: &mut DecodeOut) -> Result<(), BadPacket> {
@@ -68,25 +64,16 @@ impl PacketDecoder for Aac {
         if packet.first().is_none_or(|byte| byte >> 5 == ID_END) {
             return Err(BadPacket);
         }
-        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, packet);
-        match self.decoder.decode_ref(&packet) {
-            Ok(GenericAudioBufferRef::F32(buffer)) => {
-                let from = out.pcm.samples.len();
-                planar::append(buffer, out);
-                self.last.note(from, out);
-                Ok(())
-            }
-            Ok(_) | Err(_) => Err(BadPacket),
-        }
+        self.inner.decode(packet, out)
     }
 
     fn conceal(&mut self, out: &mut DecodeOut) {
-        self.last.silence(out);
+        self.inner.silence(out);
     }
 }
 
 fn unsupported(what: String) -> DecodeError {
-    DecodeError::Unsupported { container: "AAC", what }
+    DecodeError::Unsupported { container: NAME, what }
 }
 
 fn check_rate(rate_hz: u32) -> Result<(), DecodeError> {
@@ -137,7 +124,7 @@ impl Bits<'_> {
 /// [`DecodeError::Malformed`] for one that cannot be read.
 pub(crate) fn parse_config(config: &[u8]) -> Result<PcmSpec, DecodeError> {
     const MALFORMED: DecodeError =
-        DecodeError::Malformed { container: "AAC", what: "the decoder configuration cannot be read" };
+        DecodeError::Malformed { container: NAME, what: "the decoder configuration cannot be read" };
     let mut bits = Bits { bytes: config, at: 0 };
     let object_type = bits.object_type().ok_or(MALFORMED)?;
     match object_type {

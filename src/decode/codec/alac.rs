@@ -1,10 +1,13 @@
 //! Apple Lossless packets, by the codec's published reference. Exact up to 24 bits.
 
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_ALAC;
 
 use super::symphonia::Symphonia;
 use super::{BadPacket, PacketDecoder};
 use crate::decode::{DecodeError, DecodeOut};
+
+const NAME: &str = "ALAC";
 
 /// Length of ALACSpecificConfig.
 const CONFIG_BYTES: usize = 24;
@@ -26,7 +29,7 @@ pub(in crate::decode) fn config(cookie: &[u8]) -> Result<&[u8; CONFIG_BYTES], De
     if matches!(rest.len(), 28 | 52) {
         rest = &rest[4..];
     }
-    rest.first_chunk().ok_or(DecodeError::Malformed { container: "alac", what: "its magic cookie is too short" })
+    rest.first_chunk().ok_or(DecodeError::Malformed { container: NAME, what: "its magic cookie is too short" })
 }
 
 /// Rate and channel count a configuration states.
@@ -47,12 +50,14 @@ impl Alac {
         let frame_length = u32::from_be_bytes([config[0], config[1], config[2], config[3]]);
         if frame_length > FRAME_LENGTH_MAX {
             let (what, limit) = ("the number of sample frames in a packet", u64::from(FRAME_LENGTH_MAX));
-            return Err(DecodeError::TooLarge { container: "alac", what, limit });
+            return Err(DecodeError::TooLarge { container: NAME, what, limit });
         }
         if !matches!(config[5], 16 | 20 | 24 | 32) {
-            return Err(DecodeError::Malformed { container: "alac", what: "its sample depth is none the codec has" });
+            return Err(DecodeError::Malformed { container: NAME, what: "its sample depth is none the codec has" });
         }
-        Ok(Self { inner: Symphonia::open("alac", CODEC_ID_ALAC, Some(config))? })
+        let mut params = AudioCodecParameters::new();
+        params.for_codec(CODEC_ID_ALAC).with_extra_data(Box::new(*config));
+        Ok(Self { inner: Symphonia::open(NAME, &params)? })
     }
 }
 

@@ -2,12 +2,15 @@
 
 pub(in crate::decode) mod frame;
 
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_FLAC;
 
 use super::symphonia::Symphonia;
 use super::{BadPacket, PacketDecoder};
 use crate::decode::{DecodeError, DecodeOut};
 use frame::{FrameHeader, Parsed};
+
+const NAME: &str = "FLAC";
 
 /// Length of a STREAMINFO block's body.
 pub(in crate::decode) const STREAMINFO_BYTES: usize = 34;
@@ -28,7 +31,7 @@ impl StreamInfo {
     /// # Errors
     /// [`DecodeError::Malformed`] where it is no STREAMINFO.
     pub(in crate::decode) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let malformed = DecodeError::Malformed { container: "flac", what: "its STREAMINFO is damaged" };
+        let malformed = DecodeError::Malformed { container: NAME, what: "its STREAMINFO is damaged" };
         let Some(b) = bytes.first_chunk::<STREAMINFO_BYTES>() else { return Err(malformed) };
         let packed = b[10..18].iter().fold(0u64, |word, &byte| (word << 8) | u64::from(byte));
         let info = Self {
@@ -78,7 +81,9 @@ impl Flac {
     }
 
     fn open(info: &StreamInfo, block_max: u16) -> Result<Symphonia, DecodeError> {
-        Symphonia::open("flac", CODEC_ID_FLAC, Some(&info.write(block_max)))
+        let mut params = AudioCodecParameters::new();
+        params.for_codec(CODEC_ID_FLAC).with_extra_data(Box::new(info.write(block_max)));
+        Symphonia::open(NAME, &params)
     }
 
     /// Decodes a frame whose header was read and whose checksum was found right.

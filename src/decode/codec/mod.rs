@@ -5,12 +5,11 @@ pub(super) mod alac;
 pub(super) mod flac;
 pub(crate) mod mp3;
 pub(crate) mod opus;
-pub(crate) mod planar;
 mod symphonia;
 pub(crate) mod vorbis;
 
 use super::{DecodeError, DecodeOut, DecodeWarning};
-use crate::audio::{OutputFormat, PcmSpec, StreamFormat};
+use crate::audio::OutputFormat;
 
 /// How a container describes its codec.
 #[derive(Clone, Copy, Debug)]
@@ -56,33 +55,13 @@ pub(crate) trait PacketDecoder: Send {
 /// [`DecodeError`] where the set-up data is damaged or asks for what is not supported.
 pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dyn PacketDecoder>, DecodeError> {
     match setup {
-        CodecSetup::Aac { config } => Ok(Box::new(aac::Aac::open(config)?)),
-        CodecSetup::Mp3 => Ok(Box::new(mp3::MpegAudio::default())),
-        CodecSetup::Flac { streaminfo } => Ok(Box::new(flac::Flac::new(streaminfo)?)),
-        CodecSetup::Alac { cookie } => Ok(Box::new(alac::Alac::new(cookie)?)),
         CodecSetup::Opus { head } => Ok(Box::new(opus::Opus::new(head, output)?)),
         CodecSetup::Vorbis { ident, setup } => Ok(Box::new(vorbis::Vorbis::new(ident, setup)?)),
+        CodecSetup::Flac { streaminfo } => Ok(Box::new(flac::Flac::new(streaminfo)?)),
+        CodecSetup::Aac { config } => Ok(Box::new(aac::Aac::open(config)?)),
+        CodecSetup::Mp3 => Ok(Box::new(mp3::MpegAudio::default())),
+        CodecSetup::Alac { cookie } => Ok(Box::new(alac::Alac::new(cookie)?)),
     }
-}
-
-/// Compares what was declared to what a header says.
-///
-/// # Errors
-/// [`DecodeError::Contradiction`] where they differ.
-pub(crate) fn check_declared(
-    declared: StreamFormat,
-    found: PcmSpec,
-    container: &'static str,
-) -> Result<(), DecodeError> {
-    for (field, declared, found) in [
-        ("sample_rate", declared.sample_rate, found.rate_hz),
-        ("channels", declared.channels.map(u32::from), u32::from(found.channels)),
-    ] {
-        if let Some(declared) = declared.filter(|&declared| declared != found) {
-            return Err(DecodeError::Contradiction { field, declared, found, container });
-        }
-    }
-    Ok(())
 }
 
 /// Decoders one stream may open: files appended, recorders restarted. Opening costs some 0.3 ms, and a stream could make each of
@@ -122,6 +101,13 @@ impl Tally {
         self.failed |= !decoded;
     }
 
+    /// Notes the fate of a packet that may have been no audio.
+    pub(crate) fn note_some(&mut self, decoded: Option<bool>) {
+        if let Some(decoded) = decoded {
+            self.note(decoded);
+        }
+    }
+
     /// Checks at the end of a stream.
     ///
     /// # Errors
@@ -134,7 +120,7 @@ impl Tally {
     }
 }
 
-/// Decodes a packet, or fills its place and says so; returns whether it decoded.
+/// Decodes a packet, or fills its place and says so. Returns whether it decoded, which is to be noted in the stream's [`Tally`].
 pub(crate) fn decode_or_conceal(decoder: &mut dyn PacketDecoder, packet: &[u8], out: &mut DecodeOut) -> bool {
     let from = out.pcm.samples.len();
     let decoded = decoder.decode(packet, out).is_ok();

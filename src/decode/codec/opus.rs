@@ -5,10 +5,11 @@
 use opus::{Channels, Decoder, MSDecoder};
 
 use super::{BadPacket, PacketDecoder};
+use crate::audio::convert::clean;
 use crate::audio::{CHANNELS_MAX, OutputChannels, OutputFormat, PcmSpec};
 use crate::decode::{DecodeError, DecodeOut};
 
-const NAME: &str = "opus";
+const NAME: &str = "Opus";
 
 /// The rate Opus counts time in, whatever it is decoded to (RFC 7845 section 4).
 pub(crate) const OPUS_RATE_HZ: u32 = 48_000;
@@ -18,9 +19,6 @@ pub(crate) const OPUS_RATES_HZ: [u32; 5] = [8_000, 12_000, 16_000, 24_000, 48_00
 
 /// Packets a second at the longest duration a packet may have, 120 ms (RFC 6716 section 3.2.5), times three.
 const LONGEST_PACKETS_PER_3_S: usize = 25;
-
-/// Samples beyond this are not sound: corrupt packets decode to them.
-const SAMPLE_MAX: f32 = 8.0;
 
 /// Bytes of the identification header before the channel mapping table.
 const HEAD_BYTES: usize = 19;
@@ -53,7 +51,7 @@ impl OpusHead {
         }
         // Minor versions, the lower four bits, are backwards compatible.
         if head[8] >> 4 != 0 {
-            return Err(unsupported(format!("version {} of the mapping", head[8])));
+            return Err(unsupported(format!("version {} of the mapping (version 1 is decoded)", head[8])));
         }
         let (channels, family) = (head[9], head[18]);
         if channels == 0 {
@@ -74,7 +72,7 @@ impl OpusHead {
             1 | 255 => {
                 let count = usize::from(channels);
                 if u16::from(channels) > CHANNELS_MAX {
-                    return Err(unsupported(format!("{channels} channels; up to {CHANNELS_MAX} are")));
+                    return Err(unsupported(format!("{channels} channels (1 to {CHANNELS_MAX} are decoded)")));
                 }
                 let table = head.get(HEAD_BYTES..HEAD_BYTES + 2 + count);
                 let table = table.ok_or(malformed("the channel mapping table is cut off"))?;
@@ -89,7 +87,7 @@ impl OpusHead {
                     return Err(malformed("the channel mapping table points outside the streams"));
                 }
             }
-            family => return Err(unsupported(format!("channel mapping family {family}; 0, 1 and 255 are"))),
+            family => return Err(unsupported(format!("channel mapping family {family} (0, 1 and 255 are decoded)"))),
         }
         Ok(parsed)
     }
@@ -178,8 +176,7 @@ impl Opus {
         out.pcm.samples.truncate(from + decoded * usize::from(self.spec.channels));
         out.pcm.spec = self.spec;
         for sample in &mut out.pcm.samples[from..] {
-            let x = sample.clamp(-SAMPLE_MAX, SAMPLE_MAX);
-            *sample = if x.is_nan() { 0.0 } else { x };
+            *sample = clean(*sample);
         }
         Ok(())
     }

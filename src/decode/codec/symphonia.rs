@@ -1,17 +1,16 @@
-//! What the decoders of the symphonia crates have in common: opened by codec id and extra data, fed one packet, their buffers appended as interleaved
-//! floats. Knows no container.
+//! What the decoders of the symphonia crates have in common: opened by codec parameters, fed one packet, their planar buffers appended as
+//! interleaved floats, silence as long as the packet before where one does not decode. Knows no container.
 
-use symphonia::core::codecs::audio::{AudioCodecId, AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::audio::{Audio as _, AudioBuffer, GenericAudioBufferRef};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
 use symphonia::core::packet::PacketRef;
 use symphonia::core::units::{Duration, Timestamp};
 
 use super::BadPacket;
+use crate::audio::convert::clean;
 use crate::audio::{CHANNELS_MAX, PcmSpec};
 use crate::decode::{DecodeError, DecodeOut};
-
-/// Overshoot of lossy codecs fits well within; what is beyond is the work of a corrupt packet.
-const SAMPLE_LIMIT: f32 = 8.0;
 
 /// One symphonia decoder and the length of what it gave last.
 pub(super) struct Symphonia {
@@ -21,18 +20,14 @@ pub(super) struct Symphonia {
 }
 
 impl Symphonia {
-    /// Opens the decoder of `codec` with its extra data, in symphonia's layout of it.
+    /// Opens the decoder `params` ask for; `name` is the codec's in messages.
     ///
     /// # Errors
-    /// [`DecodeError`] where symphonia refuses the extra data.
-    pub(super) fn open(name: &'static str, codec: AudioCodecId, extra: Option<&[u8]>) -> Result<Self, DecodeError> {
-        let mut params = AudioCodecParameters::new();
-        params.for_codec(codec);
-        if let Some(extra) = extra {
-            params.with_extra_data(extra.into());
-        }
-        let options = AudioDecoderOptions::default();
-        let decoder = symphonia::default::get_codecs().make_audio_decoder(&params, &options).map_err(|e| match e {
+    /// [`DecodeError`] where symphonia refuses the parameters.
+    pub(super) fn open(name: &'static str, params: &AudioCodecParameters) -> Result<Self, DecodeError> {
+        // Trimming is the containers' business; but the first packet of Vorbis, which has nothing to overlap with, gives nothing this way.
+        let options = AudioDecoderOptions::default().gapless(true);
+        let decoder = symphonia::default::get_codecs().make_audio_decoder(params, &options).map_err(|e| match e {
             Error::Unsupported(what) => DecodeError::Unsupported { container: name, what: what.to_owned() },
             _ => DecodeError::Malformed { container: name, what: "its set-up data is damaged" },
         })?;
@@ -52,24 +47,50 @@ impl Symphonia {
             return Err(BadPacket);
         }
         let spec = PcmSpec { rate_hz: buffer.spec().rate(), channels };
-        let from = out.pcm.samples.len();
-        out.pcm.samples.resize(from + buffer.samples_interleaved(), 0.0);
-        let samples = &mut out.pcm.samples[from..];
-        buffer.copy_to_slice_interleaved(&mut *samples);
-        for x in samples {
-            *x = if x.is_finite() { x.clamp(-SAMPLE_LIMIT, SAMPLE_LIMIT) } else { 0.0 };
+        if let GenericAudioBufferRef::F32(buffer) = buffer {
+            append(buffer, &mut out.pcm.samples);
+        } else {
+            // Integers cannot be beyond full scale.
+            let from = out.pcm.samples.len();
+            out.pcm.samples.resize(from + buffer.samples_interleaved(), 0.0);
+            buffer.copy_to_slice_interleaved(&mut out.pcm.samples[from..]);
         }
         out.pcm.spec = spec;
         self.last = Some((spec, buffer.frames()));
         Ok(())
     }
 
-    /// Silence as long as the packet before.
+    /// Silence as long as the packet before; nothing if there was none.
     pub(super) fn silence(&self, out: &mut DecodeOut) {
-        if let Some((spec, frames)) = self.last {
+        if let Some((spec, frames)) = self.last.filter(|&(_, frames)| frames > 0) {
             out.pcm.spec = spec;
             let samples = out.pcm.samples.len() + frames * usize::from(spec.channels);
             out.pcm.samples.resize(samples, 0.0);
+        }
+    }
+}
+
+/// Appends floats, interleaved. Mono and stereo have loops of their own: they are nearly all there is.
+fn append(buffer: &AudioBuffer<f32>, samples: &mut Vec<f32>) {
+    let channels = buffer.num_planes();
+    match (buffer.plane(0), buffer.plane(1)) {
+        (Some(mono), None) => samples.extend(mono.iter().map(|&s| clean(s))),
+        (Some(left), Some(right)) if channels == 2 => {
+            let from = samples.len();
+            samples.resize(from + 2 * buffer.frames(), 0.0);
+            let (pairs, _) = samples[from..].as_chunks_mut::<2>();
+            for (pair, (&l, &r)) in pairs.iter_mut().zip(left.iter().zip(right)) {
+                *pair = [clean(l), clean(r)];
+            }
+        }
+        _ => {
+            let from = samples.len();
+            samples.resize(from + buffer.frames() * channels, 0.0);
+            for (channel, plane) in buffer.iter_planes().enumerate() {
+                for (slot, &sample) in samples[from + channel..].iter_mut().step_by(channels).zip(plane) {
+                    *slot = clean(sample);
+                }
+            }
         }
     }
 }

@@ -56,9 +56,9 @@ fn damaged_flac_frames_with_right_checksums_never_panic() {
         let mut out = DecodeOut::default();
         for _ in 0..1_000 {
             out.clear();
-            let mut frame = frames[random.below(frames.len() as u64) as usize].clone();
-            let from = 8 + random.below(frame.len() as u64 - 10) as usize;
-            for at in from..frame.len().min(from + random.below(20) as usize) {
+            let mut frame = frames[random.below(frames.len())].clone();
+            let from = 8 + random.below(frame.len() - 10);
+            for at in from..frame.len().min(from + random.below(20)) {
                 frame[at] = random.below(256) as u8;
             }
             reseal(&mut frame);
@@ -79,10 +79,10 @@ fn damaged_alac_packets_never_panic() {
     let mut decoded = 0;
     for _ in 0..2_000 {
         out.clear();
-        let from = if random.below(2) == 0 { data } else { data + random.below(60_000) as usize };
+        let from = if random.below(2) == 0 { data } else { data + random.below(60_000) };
         let mut packet = caf[from..from + 5_000].to_vec();
         for _ in 0..random.below(6) {
-            packet[random.below(5_000).min(random.below(5_000)) as usize] = random.below(256) as u8;
+            packet[random.below(5_000).min(random.below(5_000))] = random.below(256) as u8;
         }
         decoded += usize::from(decoder.decode(&packet, &mut out).is_ok());
         assert!(out.pcm.samples.iter().all(|x| x.abs() <= 8.0));
@@ -96,12 +96,12 @@ fn fail(setup: CodecSetup<'_>) -> String {
 
 #[test]
 fn absurd_set_up_data_is_an_error() {
-    assert_eq!(fail(CodecSetup::Flac { streaminfo: &[0; 33] }), "flac: its STREAMINFO is damaged");
-    assert_eq!(fail(CodecSetup::Alac { cookie: &[0; 12] }), "alac: its magic cookie is too short");
+    assert_eq!(fail(CodecSetup::Flac { streaminfo: &[0; 33] }), "FLAC: its STREAMINFO is damaged");
+    assert_eq!(fail(CodecSetup::Alac { cookie: &[0; 12] }), "ALAC: its magic cookie is too short");
     let mut cookie = *b"\xff\xff\xff\xff\0\x10\x28\x0a\x0e\x02\0\0\0\0\x40\x04\0\x17\x70\0\0\0\xbb\x80";
     assert_eq!(
         fail(CodecSetup::Alac { cookie: &cookie }),
-        "alac: the number of sample frames in a packet exceeds the limit of 16384"
+        "ALAC: the number of sample frames in a packet exceeds the limit of 16384"
     );
     cookie[..4].copy_from_slice(&[0, 0, 16, 0]);
     cookie[9] = 200;

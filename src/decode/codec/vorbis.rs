@@ -2,18 +2,15 @@
 //!
 //! Knows no container. Sections are those of the Vorbis I specification.
 
-use symphonia::core::audio::{Audio as _, GenericAudioBufferRef};
+use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
-use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
-use symphonia::core::packet::PacketRef;
-use symphonia::core::units::{Duration, Timestamp};
-use symphonia::default::codecs::VorbisDecoder;
 
+use super::symphonia::Symphonia;
 use super::{BadPacket, PacketDecoder};
 use crate::audio::{CHANNELS_MAX, PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
 use crate::decode::{DecodeError, DecodeOut};
 
-const NAME: &str = "vorbis";
+const NAME: &str = "Vorbis";
 
 /// Bytes of the identification header (section 4.2.2).
 const IDENT_BYTES: usize = 30;
@@ -26,9 +23,6 @@ const CODEBOOK_ENTRIES_MAX: u32 = 1 << 16;
 
 /// Values of all codebooks' vectors: libvorbis has up to 86,000. As floats, they take 2 MiB at this limit.
 const CODEBOOK_VALUES_MAX: u64 = 1 << 19;
-
-/// Samples beyond this are not sound.
-const SAMPLE_MAX: f32 = 8.0;
 
 fn malformed(what: &'static str) -> DecodeError {
     DecodeError::Malformed { container: NAME, what }
@@ -56,7 +50,7 @@ impl Headers {
         if setup.len() > SETUP_BYTES_MAX {
             return Err(DecodeError::TooLarge {
                 container: NAME,
-                what: "set-up header in bytes",
+                what: "the size of the set-up header in bytes",
                 limit: SETUP_BYTES_MAX as u64,
             });
         }
@@ -66,10 +60,10 @@ impl Headers {
         let channels = u16::from(ident[11]);
         let rate_hz = u32::from_le_bytes([ident[12], ident[13], ident[14], ident[15]]);
         if !(1..=CHANNELS_MAX).contains(&channels) {
-            return unsupported(format!("{channels} channels; 1 to {CHANNELS_MAX} are"));
+            return unsupported(format!("{channels} channels (1 to {CHANNELS_MAX} are decoded)"));
         }
         if !(RATE_HZ_MIN..=RATE_HZ_MAX).contains(&rate_hz) {
-            return unsupported(format!("a sample rate of {rate_hz} Hz; {RATE_HZ_MIN} to {RATE_HZ_MAX} are"));
+            return unsupported(format!("a sample rate of {rate_hz} Hz ({RATE_HZ_MIN} to {RATE_HZ_MAX} are decoded)"));
         }
         let (short, long) = (ident[28] & 15, ident[28] >> 4);
         if !(6..=13).contains(&short) || !(short..=13).contains(&long) {
@@ -295,9 +289,7 @@ fn find_modes(body: &[u8]) -> Option<(u32, u64)> {
 
 /// One Vorbis stream's decoder.
 pub(crate) struct Vorbis {
-    decoder: VorbisDecoder,
-    spec: PcmSpec,
-    frames_before: usize,
+    inner: Symphonia,
 }
 
 impl Vorbis {
@@ -306,16 +298,12 @@ impl Vorbis {
     /// # Errors
     /// As [`Headers::parse`].
     pub(crate) fn new(ident: &[u8], setup: &[u8]) -> Result<Self, DecodeError> {
-        let headers = Headers::parse(ident, setup)?;
+        Headers::parse(ident, setup)?;
         let mut extra_data = ident[..IDENT_BYTES].to_vec();
         extra_data.extend_from_slice(setup);
         let mut params = AudioCodecParameters::new();
         params.for_codec(CODEC_ID_VORBIS).with_extra_data(extra_data.into_boxed_slice());
-        // With this option the first packet, which has nothing to overlap with, gives nothing.
-        let options = AudioDecoderOptions::default().gapless(true);
-        let decoder =
-            VorbisDecoder::try_new(&params, &options).map_err(|_| malformed("the headers do not fit together"))?;
-        Ok(Self { decoder, spec: headers.spec, frames_before: 0 })
+        Ok(Self { inner: Symphonia::open(NAME, &params)? })
     }
 }
 
@@ -325,41 +313,22 @@ impl PacketDecoder for Vorbis {
     }
 
     fn decode(&mut self, packet: &[u8], out: &mut DecodeOut) -> Result<(), BadPacket> {
-        let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, packet);
-        let Ok(GenericAudioBufferRef::F32(decoded)) = self.decoder.decode_ref(&packet) else {
-            return Err(BadPacket);
-        };
-        out.pcm.spec = self.spec;
-        let from = out.pcm.samples.len();
-        let channels = usize::from(self.spec.channels);
-        self.frames_before = decoded.frames();
-        out.pcm.samples.resize(from + decoded.frames() * channels, 0.0);
-        for (channel, plane) in decoded.iter_planes().enumerate().take(channels) {
-            let room = out.pcm.samples[from..].iter_mut().skip(channel).step_by(channels);
-            for (sample, &x) in room.zip(plane) {
-                *sample = if x.is_nan() { 0.0 } else { x.clamp(-SAMPLE_MAX, SAMPLE_MAX) };
-            }
-        }
-        Ok(())
+        self.inner.decode(packet, out)
     }
 
     fn conceal(&mut self, out: &mut DecodeOut) {
-        if self.frames_before > 0 {
-            out.pcm.spec = self.spec;
-            let silence = self.frames_before * usize::from(self.spec.channels);
-            out.pcm.samples.resize(out.pcm.samples.len() + silence, 0.0);
-        }
+        self.inner.silence(out);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::testing_live::fixture;
+    use crate::decode::testing::fixture;
 
     /// Identification and set-up header as ffmpeg wrote them: alone on the first page, last on the second.
     fn headers() -> (Vec<u8>, Vec<u8>) {
-        let bytes = fixture("audio/studio48-vorbis.webm");
+        let bytes = fixture("studio48-vorbis.webm");
         let at = |mark: &[u8]| memchr::memmem::find(&bytes, mark).expect("a header");
         let (ident, setup) = (at(b"\x01vorbis"), at(b"\x05vorbis"));
         // The framing bit and what is before it decide the end; zeros behind it are allowed.

@@ -1,6 +1,6 @@
 //! The bytes from the beginning of the current frame on, and the search for what follows it. Each byte is looked at once.
 
-use super::CONTAINER;
+use super::NAME;
 use super::STEP_BYTES;
 use crate::decode::codec::flac::StreamInfo;
 use crate::decode::codec::flac::frame::{FrameHeader, Parsed, crc16, parse};
@@ -103,7 +103,7 @@ impl Frames {
     pub(super) fn told_skipped(&mut self, out: &mut DecodeOut) {
         let bytes = std::mem::take(&mut self.skipped);
         if bytes > 0 {
-            out.warnings.push(DecodeWarning::Resynced { container: CONTAINER, bytes });
+            out.warnings.push(DecodeWarning::Resynced { container: NAME, bytes });
         }
     }
 

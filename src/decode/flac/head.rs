@@ -1,7 +1,7 @@
 //! What stands before the first frame: an ID3v2 tag some tools put there, the `fLaC` marker and the metadata blocks (RFC 9639 section 8). All but
 //! STREAMINFO is passed over.
 
-use super::CONTAINER;
+use super::NAME;
 use crate::decode::DecodeError;
 use crate::decode::codec::flac::STREAMINFO_BYTES;
 
@@ -125,7 +125,7 @@ impl Head {
         self.total += bytes + self.len as u64;
         if self.total > HEAD_BYTES_MAX {
             let what = "the metadata before the first frame";
-            return Err(DecodeError::TooLarge { container: CONTAINER, what, limit: HEAD_BYTES_MAX });
+            return Err(DecodeError::TooLarge { container: NAME, what, limit: HEAD_BYTES_MAX });
         }
         Ok(())
     }
@@ -151,5 +151,5 @@ fn id3_body_bytes(header: &[u8]) -> u64 {
 }
 
 fn malformed(what: &'static str) -> DecodeError {
-    DecodeError::Malformed { container: CONTAINER, what }
+    DecodeError::Malformed { container: NAME, what }
 }

@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::header::{HEADER_BYTES, Header, Layer};
+use crate::decode::segment::Trim;
 
 /// Samples every layer 3 decoder is late by.
 const DECODER_DELAY: u64 = 528 + 1;
@@ -12,9 +13,9 @@ const DECODER_DELAY: u64 = 528 + 1;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Info {
     /// Left out from the front.
-    pub(super) delay: u64,
+    delay: u64,
     /// Left out at the end; what follows is played: another file appended without a first frame of its own.
-    pub(super) padding: Range<u64>,
+    padding: Range<u64>,
 }
 
 impl Info {
@@ -33,6 +34,13 @@ impl Info {
             return None;
         }
         Some(Self::from_tag(header, tag).unwrap_or_default())
+    }
+
+    /// What of the decoded audio is left out.
+    pub(super) fn trim(self) -> Trim {
+        let mut trim = Trim::new(self.delay);
+        trim.set_cut(self.padding);
+        trim
     }
 
     fn from_tag(header: &Header, tag: &[u8]) -> Option<Self> {

@@ -9,8 +9,9 @@ use info::Info;
 
 use super::codec::{self, Openings, Tally, mp3::MpegAudio};
 use super::framing::{FrameHeader, Framer, Next};
+use super::segment::Trim;
 use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step};
-use crate::audio::StreamFormat;
+use crate::audio::{PcmSpec, StreamFormat};
 
 const NAME: &str = "MP3";
 
@@ -38,9 +39,8 @@ pub(super) struct Mp3 {
     declared: StreamFormat,
     framer: Framer<Header>,
     decoder: MpegAudio,
-    info: Info,
-    /// Sample frames decoded since the stream, or the file at hand in it, began.
-    position: u64,
+    /// As the first frame of the file at hand tells.
+    trim: Trim,
     /// The header before.
     last: Option<Header>,
     tally: Tally,
@@ -54,8 +54,7 @@ impl Mp3 {
             declared: params.format,
             framer: Framer::new(),
             decoder: MpegAudio::default(),
-            info: Info::default(),
-            position: 0,
+            trim: Trim::default(),
             last: None,
             tally: Tally::default(),
             openings: Openings::default(),
@@ -65,7 +64,8 @@ impl Mp3 {
     fn step(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
         let Next::Frame(header) = self.framer.next(&mut out.warnings)? else { return Ok(false) };
         if self.last.is_none() {
-            codec::check_declared(self.declared, header.spec, NAME)?;
+            let PcmSpec { rate_hz, channels } = header.spec;
+            super::header::check_declared(&self.declared, NAME, &[rate_hz], u32::from(channels))?;
         }
         if self.last.is_none_or(|last| !last.is_same_stream(&header)) {
             self.openings.note(NAME)?;
@@ -78,30 +78,15 @@ impl Mp3 {
         if let Some(info) = Info::read(&header, self.framer.frame()) {
             // A file begins; its first frame holds no audio.
             self.openings.note(NAME)?;
-            self.info = info;
-            self.position = 0;
+            self.trim = info.trim();
             self.decoder = MpegAudio::default();
         } else {
             let start = out.pcm.samples.len();
             self.tally.note(codec::decode_or_conceal(&mut self.decoder, self.framer.frame(), out));
-            self.trim(start, out);
+            self.trim.apply(&mut out.pcm, start);
         }
         self.framer.advance();
         Ok(true)
-    }
-
-    /// Leaves out what the first frame tells to be the encoder's delay and padding.
-    fn trim(&mut self, start: usize, out: &mut DecodeOut) {
-        let channels = usize::from(out.pcm.spec.channels.max(1));
-        let frames = ((out.pcm.samples.len() - start) / channels) as u64;
-        let begin = self.position;
-        let end = begin + frames;
-        self.position = end;
-        let within = |at: u64| (at.clamp(begin, end) - begin) as usize * channels + start;
-        let padding = within(self.info.padding.start)..within(self.info.padding.end);
-        out.pcm.samples.drain(padding);
-        let delay = within(self.info.delay);
-        out.pcm.samples.drain(start..delay.min(out.pcm.samples.len()));
     }
 
     /// A free-format stream has valid headers and no length in them: said so rather than that nothing was found.

@@ -15,8 +15,9 @@ use held::Held;
 use table::SampleTable;
 use track::Track;
 
-use super::codec::{self, Openings};
-use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
+use super::codec::Openings;
+use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step, header};
+use crate::audio::PcmSpec;
 
 /// The container's name in messages.
 pub(crate) const NAME: &str = "MP4";
@@ -259,8 +260,7 @@ impl Mp4 {
         let moov = std::mem::take(&mut self.body);
         let audio = movie::read(&moov)?;
         if let Some(spec) = audio.spec {
-            movie::check_spec(spec)?;
-            codec::check_declared(self.params.format, spec, NAME)?;
+            header::check(&self.params, NAME, spec.rate_hz, u32::from(spec.channels))?;
         }
         self.check_first_packet = audio.spec.is_none();
         let table = SampleTable::read(moov)?;
@@ -329,7 +329,8 @@ impl Mp4 {
         self.decoded = true;
         if self.check_first_packet && !out.pcm.samples.is_empty() {
             self.check_first_packet = false;
-            codec::check_declared(self.params.format, out.pcm.spec, NAME)?;
+            let PcmSpec { rate_hz, channels } = out.pcm.spec;
+            header::check_declared(&self.params.format, NAME, &[rate_hz], u32::from(channels))?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! Knows neither samples' places (`table`, `fragment`) nor the stream.
 
 use super::boxes::{Children, FourCc, Reader, child, descend};
-use crate::audio::{CHANNELS_MAX, PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
+use crate::audio::PcmSpec;
 use crate::decode::codec::{self, CodecSetup};
 use crate::decode::{DecodeError, mp4};
 
@@ -108,19 +108,6 @@ pub(super) fn read(moov: &[u8]) -> Result<AudioTrack, DecodeError> {
     }
     let defaults = mvex.and_then(|mvex| track_defaults(mvex, id)).unwrap_or_default();
     Ok(AudioTrack { id, timescale, codec, spec, presentation, is_fragmented: mvex.is_some(), defaults })
-}
-
-/// Checks a codec's rate and channels.
-///
-/// # Errors
-/// [`DecodeError::Unsupported`] outside of what the pipeline takes.
-pub(super) fn check_spec(spec: PcmSpec) -> Result<(), DecodeError> {
-    let PcmSpec { rate_hz, channels } = spec;
-    if (RATE_HZ_MIN..=RATE_HZ_MAX).contains(&rate_hz) && (1..=CHANNELS_MAX).contains(&channels) {
-        Ok(())
-    } else {
-        Err(unsupported(format!("audio of {channels} channels at {rate_hz} Hz")))
-    }
 }
 
 fn track_id(tkhd: &[u8]) -> Option<u32> {

@@ -7,6 +7,7 @@ use super::table::SampleTable;
 use super::{NAME, Sample, SampleRun, fragment};
 use crate::audio::{OutputFormat, PcmSpec};
 use crate::decode::codec::{self, PacketDecoder, Tally};
+use crate::decode::segment::Trim;
 use crate::decode::{DecodeError, DecodeOut, DecodeWarning};
 
 /// The track that is decoded, from one `moov` to the next.
@@ -28,10 +29,10 @@ pub(super) struct Track {
 }
 
 /// What is presented of what is decoded, in ticks until the first packet tells the decoder's rate, then in frames.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Window {
     Ticks { skip: u64, length: Option<u64> },
-    Frames { skip: u64, left: Option<u64> },
+    Frames(Trim),
 }
 
 /// A last packet is mostly longer than the audio in it, and only its duration in the tables tells. Whether a packet is the last
@@ -204,18 +205,14 @@ impl Track {
             let frames = |ticks: u64| {
                 u64::try_from(u128::from(ticks) * rate_hz / u128::from(self.timescale)).unwrap_or(u64::MAX)
             };
-            self.window = Window::Frames { skip: frames(skip), left: length.map(frames) };
+            let mut trim = Trim::new(frames(skip));
+            if let Some(length) = length {
+                trim.set_end(frames(skip).saturating_add(frames(length)));
+            }
+            self.window = Window::Frames(trim);
         }
-        let Window::Frames { skip, left } = &mut self.window else { return };
-        let channels = usize::from(out.pcm.spec.channels.max(1));
-        let frames = ((out.pcm.samples.len() - start) / channels) as u64;
-        let skipped = (*skip).min(frames);
-        *skip -= skipped;
-        out.pcm.trim_front(start, skipped as usize);
-        if let Some(left) = left {
-            let presented = (*left).min(frames - skipped);
-            *left -= presented;
-            out.pcm.samples.truncate(start + presented as usize * channels);
+        if let Window::Frames(trim) = &mut self.window {
+            trim.apply(&mut out.pcm, start);
         }
     }
 }

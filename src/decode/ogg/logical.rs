@@ -2,11 +2,12 @@
 
 use super::NAME;
 use super::page::Page;
+use crate::decode::codec::flac::StreamInfo;
 use crate::decode::codec::opus::{self, OPUS_RATE_HZ, OpusHead};
 use crate::decode::codec::vorbis::{self, PacketTimes};
 use crate::decode::codec::{self, CodecSetup};
-use crate::decode::segment::{Segment, Trim, check_declared, scale_frames};
-use crate::decode::{DecodeError, DecodeOut, DecodeParams, DecodeWarning};
+use crate::decode::segment::{Segment, Trim, scale_frames};
+use crate::decode::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, header};
 
 /// Bytes of an audio packet: Opus has at most 61 KB a stream, Vorbis less; FLAC's largest usual block (16 KiB frames of 8
 /// channels of 24 bits) is 0.4 MB.
@@ -87,7 +88,8 @@ pub(super) struct Logical {
 pub(super) fn begin(page: &Page, packet: &[u8], params: &DecodeParams) -> Result<Option<Logical>, DecodeError> {
     let (phase, audio) = if packet.starts_with(b"OpusHead") {
         let head = OpusHead::parse(packet)?;
-        check_declared(&params.format, NAME, &[OPUS_RATE_HZ, head.input_rate_hz], u16::from(head.channels))?;
+        let rates_hz = [OPUS_RATE_HZ, head.input_rate_hz];
+        header::check_declared(&params.format, NAME, &rates_hz, u32::from(head.channels))?;
         let rate_hz = params.output.rate_hz;
         let trim = Trim::new(scale_frames(u64::from(head.pre_skip), OPUS_RATE_HZ, rate_hz));
         let segment = Segment { codec: codec::open(CodecSetup::Opus { head: packet }, params.output)?, trim };
@@ -108,9 +110,8 @@ fn flac(packet: &[u8], params: &DecodeParams) -> Result<Audio, DecodeError> {
     let Some(streaminfo) = packet.get(17..51).filter(|_| &packet[9..13] == b"fLaC") else {
         return Err(DecodeError::Malformed { container: NAME, what: "the FLAC header is cut off" });
     };
-    let rate_hz = u32::from_be_bytes([0, streaminfo[10], streaminfo[11], streaminfo[12]]) >> 4;
-    let channels = u16::from(streaminfo[12] >> 1 & 7) + 1;
-    check_declared(&params.format, NAME, &[rate_hz], channels)?;
+    let StreamInfo { rate_hz, channels, .. } = StreamInfo::read(streaminfo)?;
+    header::check(params, NAME, rate_hz, u32::from(channels))?;
     let codec = codec::open(CodecSetup::Flac { streaminfo }, params.output)?;
     Ok(Audio::new(Segment { codec, trim: Trim::default() }, Times::Unneeded, rate_hz, rate_hz))
 }
@@ -151,7 +152,8 @@ impl Logical {
         filled > 0
     }
 
-    /// Takes one whole packet. `cut`: it was longer than [`Self::packet_bytes_max`], and what is beyond was left out.
+    /// Takes one whole packet. `cut`: it was longer than [`Self::packet_bytes_max`], and what is beyond was left out. Returns
+    /// whether it decoded; none where it was no audio.
     ///
     /// # Errors
     /// [`DecodeError`] for headers that cannot be used.
@@ -161,7 +163,7 @@ impl Logical {
         cut: bool,
         params: &DecodeParams,
         out: &mut DecodeOut,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<Option<bool>, DecodeError> {
         match &mut self.phase {
             Phase::Comments => {
                 let is_comment = self.is_comment(packet);
@@ -170,26 +172,30 @@ impl Logical {
                     self.phase = Phase::Audio;
                 }
                 if !is_comment {
-                    self.audio_packet(packet, cut, out);
+                    return Ok(self.audio_packet(packet, cut, out));
                 }
             }
             Phase::VorbisComments(ident) => self.phase = Phase::VorbisSetup(std::mem::take(ident)),
             Phase::VorbisSetup(ident) => {
                 if cut {
                     let limit = vorbis::SETUP_BYTES_MAX as u64;
-                    return Err(DecodeError::TooLarge { container: NAME, what: "Vorbis set-up in bytes", limit });
+                    return Err(DecodeError::TooLarge {
+                        container: NAME,
+                        what: "the size of the Vorbis set-up header in bytes",
+                        limit,
+                    });
                 }
                 let headers = vorbis::Headers::parse(ident, packet)?;
-                check_declared(&params.format, NAME, &[headers.spec.rate_hz], headers.spec.channels)?;
+                header::check(params, NAME, headers.spec.rate_hz, u32::from(headers.spec.channels))?;
                 let codec = codec::open(CodecSetup::Vorbis { ident, setup: packet }, params.output)?;
                 let segment = Segment { codec, trim: Trim::default() };
                 let rate_hz = headers.spec.rate_hz;
                 self.audio = Some(Audio::new(segment, Times::Vorbis(headers.times), rate_hz, rate_hz));
                 self.phase = Phase::Audio;
             }
-            Phase::Audio => self.audio_packet(packet, cut, out),
+            Phase::Audio => return Ok(self.audio_packet(packet, cut, out)),
         }
-        Ok(())
+        Ok(None)
     }
 
     fn is_comment(&self, packet: &[u8]) -> bool {
@@ -197,12 +203,11 @@ impl Logical {
         if is_flac { packet.first().is_some_and(|&b| b != FLAC_SYNC) } else { packet.starts_with(OPUS_TAGS) }
     }
 
-    fn audio_packet(&mut self, packet: &[u8], cut: bool, out: &mut DecodeOut) {
+    fn audio_packet(&mut self, packet: &[u8], cut: bool, out: &mut DecodeOut) -> Option<bool> {
         // ffmpeg ends FLAC with an empty packet; its time is none, whatever the codec.
-        if let Some(audio) = self.audio.as_mut().filter(|_| !packet.is_empty()) {
-            audio.times.next(packet);
-            audio.segment.packet(if cut { &[] } else { packet }, out);
-        }
+        let audio = self.audio.as_mut().filter(|_| !packet.is_empty())?;
+        audio.times.next(packet);
+        Some(audio.segment.packet(if cut { &[] } else { packet }, out))
     }
 }
 

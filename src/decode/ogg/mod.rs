@@ -10,11 +10,11 @@ mod tests;
 use logical::Logical;
 use page::{Found, Page, PageFinder, Piece};
 
+use super::codec::Tally;
 use super::feed::Feed;
-use super::segment::Hearing;
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
 
-const NAME: &str = "ogg";
+const NAME: &str = "Ogg";
 
 /// Bytes passed over in search of a page before the stream is given up: a dozen of the largest pages.
 const RESYNC_BYTES_MAX: u64 = 1 << 20;
@@ -76,7 +76,7 @@ pub(super) struct Ogg {
     unsupported: Option<[u8; 8]>,
     seen_bytes: bool,
     opened: bool,
-    hearing: Hearing,
+    tally: Tally,
 }
 
 impl Ogg {
@@ -93,7 +93,7 @@ impl Ogg {
             unsupported: None,
             seen_bytes: false,
             opened: false,
-            hearing: Hearing::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -154,7 +154,7 @@ impl Ogg {
             let name: String = first.iter().filter(|b| b.is_ascii_graphic()).map(|&b| char::from(b)).collect();
             return Err(DecodeError::Unsupported {
                 container: NAME,
-                what: format!("codec '{name}'; Opus, Vorbis and FLAC are"),
+                what: format!("the codec '{name}' (Opus, Vorbis and FLAC are decoded)"),
             });
         }
         if self.pages_unknown > PAGES_UNKNOWN_MAX {
@@ -212,7 +212,8 @@ impl Ogg {
         let piece = &bytes[start..end];
         if complete && !continues {
             let cut = piece.len() > logical.packet_bytes_max(piece);
-            logical.packet(piece, cut, &self.params, out)?;
+            let decoded = logical.packet(piece, cut, &self.params, out)?;
+            self.tally.note_some(decoded);
             return Ok(Progress::Packet);
         }
         if !continues {
@@ -221,7 +222,8 @@ impl Ogg {
         if self.partial.begun {
             self.partial.push(piece);
             if complete {
-                logical.packet(&self.partial.bytes, self.partial.cut, &self.params, out)?;
+                let decoded = logical.packet(&self.partial.bytes, self.partial.cut, &self.params, out)?;
+                self.tally.note_some(decoded);
                 self.partial.drop_it();
                 return Ok(Progress::Packet);
             }
@@ -237,7 +239,6 @@ impl Decoder for Ogg {
         let result = self.run(&mut feed, out);
         let consumed = feed.consumed();
         self.carry = feed.carry;
-        self.hearing.note(out);
         Ok(Step { consumed, more: result? })
     }
 
@@ -257,7 +258,7 @@ impl Decoder for Ogg {
             self.check_known()?;
             return Err(DecodeError::Malformed { container: NAME, what: "the stream ended before its headers" });
         }
-        self.hearing.check(NAME)?;
+        self.tally.check(NAME)?;
         Ok(false)
     }
 

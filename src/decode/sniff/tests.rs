@@ -128,7 +128,7 @@ fn silence_and_noise_are_refused_soon() {
     }
     streams.extend((0..60).map(|_| {
         let codes = [0xff, 0x7f, 0xfe, 0x7e, 0xfd, 0x7d, 0xfb, 0x7b];
-        (0..10_000).map(|_| codes[random.below(8) as usize]).collect()
+        (0..10_000).map(|_| codes[random.below(8)]).collect()
     }));
     for (i, bytes) in streams.iter().enumerate() {
         let (found, _) = sniff(&bytes[..SNIFF_BYTES_MAX], 20);
@@ -194,7 +194,7 @@ fn too_little_to_tell_is_an_error_nothing_is_none() {
 #[test]
 fn damage_never_panics() {
     for name in ["live16.flac", "phone8-u8.wav"] {
-        let alive = survive_damage(&params(Encoding::Auto), &fixture(name)[..12_000], 300);
+        let alive = survive_damage(&params(Encoding::Auto), &fixture(name)[..12_000], 300, 20_000);
         assert!(alive > 20, "{name}: {alive}");
     }
 }

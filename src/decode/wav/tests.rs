@@ -1,13 +1,13 @@
 use super::super::DecodeWarning;
 use super::super::testing::{
-    Cut, assert_same_however_cut, decode, expected, fixture, params, params_raw, s16, survive_damage,
+    Cut, Decoded, assert_same_however_cut, decode, expected, fixture, params, params_raw, s16, survive_damage,
 };
 use super::*;
 use crate::audio::Encoding;
 
 const STUDIO: PcmSpec = PcmSpec { rate_hz: 48_000, channels: 2 };
 
-fn wav(bytes: &[u8]) -> super::super::testing::Decoded {
+fn wav(bytes: &[u8]) -> Decoded {
     decode(&params(Encoding::Wav), bytes, Cut::Whole).expect("decodes")
 }
 
@@ -37,7 +37,7 @@ fn g711_and_8_bit_match_what_ffmpeg_decodes() {
     for name in ["phone8-mulaw.wav", "phone8-u8.wav"] {
         let decoded = wav(&fixture(name));
         assert_eq!(decoded.spec(), PcmSpec { rate_hz: 8_000, channels: 1 });
-        assert!(decoded.s16() == s16(&expected(&format!("{name}.s16"))), "{name}");
+        assert!(decoded.s16() == expected(name), "{name}");
     }
 }
 
@@ -96,10 +96,10 @@ fn another_file_is_another_segment() {
 fn a_declaration_against_the_header_is_told_with_both_values() {
     let error = decode(&params_raw(Encoding::Wav, 44_100, 2), &fixture("studio48.wav"), Cut::Whole)
         .expect_err("a contradiction");
-    assert_eq!(error.to_string(), "format.sample_rate: 44100 was declared, the wav header says 48000");
+    assert_eq!(error.to_string(), "format.sample_rate: 44100 was declared, the WAV header says 48000");
     let error = decode(&params_raw(Encoding::Wav, 48_000, 1), &fixture("studio48.wav"), Cut::Every(1))
         .expect_err("a contradiction");
-    assert_eq!(error.to_string(), "format.channels: 1 was declared, the wav header says 2");
+    assert_eq!(error.to_string(), "format.channels: 1 was declared, the WAV header says 2");
     assert!(decode(&params_raw(Encoding::Wav, 48_000, 2), &fixture("studio48.wav"), Cut::Whole).is_ok());
 }
 
@@ -153,7 +153,7 @@ fn a_chunk_before_the_samples_is_passed_over_within_a_bound() {
 fn damage_never_panics() {
     for name in ["phone8-u8.wav", "studio48-rf64.wav"] {
         let bytes = fixture(name);
-        let alive = survive_damage(&params(Encoding::Wav), &bytes[..8_000], 2_000);
+        let alive = survive_damage(&params(Encoding::Wav), &bytes[..8_000], 2_000, 8_000);
         assert!((200..2_000).contains(&alive), "{name}: {alive} of 2000 still gave samples");
     }
 }

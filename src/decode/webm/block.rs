@@ -168,8 +168,9 @@ impl Webm {
             return;
         };
         if lacing == Lacing::None {
-            decode_frame(segment, payload, discard_ns, out);
+            self.tally.note(decode_frame(segment, payload, discard_ns, out));
         } else if !self.lace.fill(lacing, payload, discard_ns) {
+            self.tally.note(false);
             out.warnings.push(DecodeWarning::PacketSkipped { codec: segment.codec.name() });
         }
     }
@@ -179,7 +180,7 @@ impl Webm {
         if let Some(Track { payload: Payload::Packets { segment, .. }, .. }) = &mut self.track
             && let Some((frame, is_last)) = self.lace.next_frame()
         {
-            decode_frame(segment, frame, if is_last { discard_ns } else { 0 }, out);
+            self.tally.note(decode_frame(segment, frame, if is_last { discard_ns } else { 0 }, out));
         } else {
             self.lace.clear();
         }
@@ -187,10 +188,11 @@ impl Webm {
     }
 }
 
-/// Decodes one frame and leaves out its padding: at the end, or if negative at the front (RFC 9559 section 5.1.3.5.7).
-fn decode_frame(segment: &mut Segment, frame: &[u8], discard_ns: i64, out: &mut DecodeOut) {
+/// Decodes one frame and leaves out its padding: at the end, or if negative at the front (RFC 9559 section 5.1.3.5.7). Returns
+/// whether it decoded.
+fn decode_frame(segment: &mut Segment, frame: &[u8], discard_ns: i64, out: &mut DecodeOut) -> bool {
     let from = out.pcm.samples.len();
-    segment.packet(frame, out);
+    let decoded = segment.packet(frame, out);
     let frames = scale_frames(discard_ns.unsigned_abs(), NS_PER_S, out.pcm.spec.rate_hz);
     let frames = usize::try_from(frames).unwrap_or(usize::MAX).min(out.pcm.frames());
     match discard_ns.signum() {
@@ -198,4 +200,5 @@ fn decode_frame(segment: &mut Segment, frame: &[u8], discard_ns: i64, out: &mut 
         1 => out.pcm.trim_back(frames),
         _ => out.pcm.trim_front(from, frames),
     }
+    decoded
 }

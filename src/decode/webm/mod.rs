@@ -15,11 +15,11 @@ use ebml::{HEADER_BYTES_MAX, Header, Read, id, read_header};
 use lace::Lace;
 use track::Track;
 
+use super::codec::Tally;
 use super::feed::{Feed, MARK_BYTES};
-use super::segment::Hearing;
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
 
-const NAME: &str = "webm";
+const NAME: &str = "WebM";
 
 /// Bytes of an EBML header: real ones have about 40.
 const EBML_BYTES_MAX: u64 = 4 << 10;
@@ -76,7 +76,7 @@ pub(super) struct Webm {
     track: Option<Track>,
     begun: bool,
     opened: bool,
-    hearing: Hearing,
+    tally: Tally,
 }
 
 impl Webm {
@@ -90,7 +90,7 @@ impl Webm {
             track: None,
             begun: false,
             opened: false,
-            hearing: Hearing::default(),
+            tally: Tally::default(),
         }
     }
 
@@ -171,9 +171,11 @@ impl Webm {
                 webm.track = None;
                 Ok(())
             }),
-            (id::TRACKS, Some(size)) if size > TRACKS_BYTES_MAX => {
-                Err(DecodeError::TooLarge { container: NAME, what: "Tracks element in bytes", limit: TRACKS_BYTES_MAX })
-            }
+            (id::TRACKS, Some(size)) if size > TRACKS_BYTES_MAX => Err(DecodeError::TooLarge {
+                container: NAME,
+                what: "the size of the Tracks element in bytes",
+                limit: TRACKS_BYTES_MAX,
+            }),
             (id::TRACKS, Some(size)) => self.whole(header, size, feed, |webm, content| {
                 webm.track = Some(track::open_track(content, &webm.params)?);
                 webm.opened = true;
@@ -213,7 +215,6 @@ impl Decoder for Webm {
         let result = self.run(&mut feed, out);
         let consumed = feed.consumed();
         self.carry = feed.carry;
-        self.hearing.note(out);
         Ok(Step { consumed, more: result? })
     }
 
@@ -235,7 +236,7 @@ impl Decoder for Webm {
                 what: "the stream ended before its tracks were described",
             });
         }
-        self.hearing.check(NAME)?;
+        self.tally.check(NAME)?;
         Ok(false)
     }
 

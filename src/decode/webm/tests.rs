@@ -1,15 +1,15 @@
-use super::super::testing_live::*;
+use super::super::testing::*;
 use super::block::GROUP_EXTRA_BYTES_MAX;
 use super::ebml::{children, id, read_header};
 use super::*;
-use crate::audio::{Encoding, OutputChannels};
+use crate::audio::{Encoding, OutputChannels, OutputFormat};
 
 fn webm() -> DecodeParams {
     native(Encoding::Webm)
 }
 
 fn decode(bytes: &[u8]) -> Decoded {
-    decode_all(&webm(), bytes, &Cuts::None)
+    run(&webm(), bytes, Cut::Whole)
 }
 
 fn undamaged(bytes: &[u8]) -> Decoded {
@@ -75,9 +75,9 @@ fn recorders_and_files_are_decoded_as_ffmpeg_does() {
         ("audio/file-opus.webm", 72_000),
         ("audio/studio48-vorbis.webm", 72_064),
     ] {
-        let decoded = undamaged(&fixture(path));
+        let decoded = undamaged(&file(path));
         assert_eq!(decoded.frames(), frames, "{path}");
-        let db = difference_s16_db(&decoded.samples, &expected(path.split('/').next_back().expect("a name")));
+        let db = difference_s16_db(&decoded.samples, &floats(&expected(path.split('/').next_back().expect("a name"))));
         assert!(db < -100.0, "{path}: {db} dB");
     }
 }
@@ -85,23 +85,25 @@ fn recorders_and_files_are_decoded_as_ffmpeg_does() {
 #[test]
 fn cuts_change_nothing() {
     for name in ["chromium-opus.webm", "firefox-opus.webm"] {
-        assert_cuts_change_nothing(&webm(), &fixture(&format!("recorders/{name}")), &[recorder_cuts(name)]);
+        let (bytes, sizes) = recording(name);
+        assert_same_however_cut(&webm(), &bytes);
+        run(&webm(), &bytes, Cut::Sizes(&sizes)).assert_same(&decode(&bytes), name);
     }
     for name in ["live-opus.webm", "file-opus.webm", "restarted-opus.webm", "studio48-pcm.mka", "studio48-vorbis.webm"]
     {
-        assert_cuts_change_nothing(&webm(), &fixture(&format!("audio/{name}")), &[]);
+        assert_same_however_cut(&webm(), &fixture(name));
     }
-    let pcm = fixture("recorders/chromium-pcm.webm");
-    assert_cuts_change_nothing(&webm(), &pcm[..100_000], &[recorder_cuts("chromium-pcm.webm")]);
+    let (pcm, sizes) = recording("chromium-pcm.webm");
+    assert_same_however_cut(&webm(), &pcm[..100_000]);
+    run(&webm(), &pcm[..100_000], Cut::Sizes(&sizes)).assert_same(&decode(&pcm[..100_000]), "as sent");
 }
 
 #[test]
 fn audio_comes_with_the_chunk_that_brings_it() {
-    let bytes = fixture("recorders/chromium-opus.webm");
+    let (bytes, sizes) = recording("chromium-opus.webm");
     let mut decoder = Webm::new(&webm());
     let mut out = DecodeOut::default();
     let mut frames = Vec::new();
-    let Cuts::Sizes(sizes) = recorder_cuts("chromium-opus.webm") else { unreachable!() };
     let mut at = 0;
     for size in sizes {
         let mut chunk = &bytes[at..at + size];
@@ -124,16 +126,16 @@ fn audio_comes_with_the_chunk_that_brings_it() {
 
 #[test]
 fn pcm_comes_through_bit_for_bit() {
-    let pcm = undamaged(&fixture("audio/studio48-pcm.mka"));
+    let pcm = undamaged(&fixture("studio48-pcm.mka"));
     let (channels, wav) = wav_samples("audio/studio48.wav");
-    assert_eq!(pcm.spec.channels, channels);
+    assert_eq!(pcm.spec().channels, channels);
     assert!(pcm.samples == wav);
 }
 
 #[test]
 fn a_recorder_of_pcm_keeps_the_speech() {
-    let pcm = undamaged(&fixture("recorders/chromium-pcm.webm"));
-    assert_eq!((pcm.spec.rate_hz, pcm.spec.channels, pcm.frames()), (48_000, 1, 303_840));
+    let pcm = undamaged(&file("recorders/chromium-pcm.webm"));
+    assert_eq!((pcm.spec().rate_hz, pcm.spec().channels, pcm.frames()), (48_000, 1, 303_840));
     let (_, speech) = wav_samples("recorders/speech48.wav");
     let db = difference_db(&pcm.samples[..speech.len()], &speech);
     assert!(db < -90.0, "{db} dB");
@@ -145,9 +147,9 @@ fn speech_stays_in_its_place_at_every_output_rate() {
     let studio = down_mix(&studio, channels);
     for name in ["live-opus.webm", "file-opus.webm"] {
         for rate_hz in [8_000, 16_000, 24_000, 48_000] {
-            let params = params(Encoding::Webm, rate_hz, OutputChannels::Mono);
-            let decoded = decode_all(&params, &fixture(&format!("audio/{name}")), &Cuts::None);
-            assert_eq!(decoded.spec, crate::audio::PcmSpec { rate_hz, channels: 1 });
+            let params = params_to(Encoding::Webm, OutputFormat { rate_hz, channels: OutputChannels::Mono });
+            let decoded = run(&params, &fixture(name), Cut::Whole);
+            assert_eq!(decoded.spec(), crate::audio::PcmSpec { rate_hz, channels: 1 });
             assert_eq!(decoded.frames(), rate_hz as usize * 3 / 2, "1.5 s");
             let reference: Vec<f32> = studio.iter().copied().step_by(48_000 / rate_hz as usize).collect();
             assert_eq!(best_lag(&decoded.samples, &reference, 50), 0, "{name} at {rate_hz}");
@@ -157,17 +159,21 @@ fn speech_stays_in_its_place_at_every_output_rate() {
 
 #[test]
 fn mono_is_the_mean_of_the_channels() {
-    let bytes = fixture("audio/live-opus.webm");
-    let mono = decode_all(&params(Encoding::Webm, 48_000, OutputChannels::Mono), &bytes, &Cuts::None);
+    let bytes = fixture("live-opus.webm");
+    let mono = run(
+        &params_to(Encoding::Webm, OutputFormat { rate_hz: 48_000, channels: OutputChannels::Mono }),
+        &bytes,
+        Cut::Whole,
+    );
     let stereo = undamaged(&bytes);
-    assert_eq!((mono.spec.channels, stereo.spec.channels), (1, 2));
+    assert_eq!((mono.spec().channels, stereo.spec().channels), (1, 2));
     let db = difference_db(&mono.samples, &down_mix(&stereo.samples, 2));
     assert!(db < -70.0, "{db} dB");
 }
 
 #[test]
 fn the_output_gain_is_applied() {
-    let mut bytes = fixture("audio/file-opus.webm");
+    let mut bytes = fixture("file-opus.webm");
     let plain = undamaged(&bytes);
     let head = memchr::memmem::find(&bytes, b"OpusHead").expect("a head");
     bytes[head + 16..head + 18].copy_from_slice(&(-1541i16).to_le_bytes());
@@ -178,7 +184,7 @@ fn the_output_gain_is_applied() {
 
 #[test]
 fn a_recorder_that_begins_anew_goes_on_on_the_same_timeline() {
-    let bytes = fixture("audio/restarted-opus.webm");
+    let bytes = fixture("restarted-opus.webm");
     let second = memchr::memmem::rfind(&bytes, &id::EBML.to_be_bytes()).expect("a second beginning");
     let (first, second) = (undamaged(&bytes[..second]), undamaged(&bytes[second..]));
     let both = undamaged(&bytes);
@@ -188,7 +194,7 @@ fn a_recorder_that_begins_anew_goes_on_on_the_same_timeline() {
 
 #[test]
 fn laced_frames_are_the_frames() {
-    let (ebml, tracks, packets) = taken_apart(&fixture("audio/file-opus.webm"));
+    let (ebml, tracks, packets) = taken_apart(&fixture("file-opus.webm"));
     let plain: Vec<_> = packets.iter().map(|p| simple_block(0, p)).collect();
     let plain = undamaged(&stream(&ebml, &tracks, &plain));
     let xiph: Vec<_> = packets
@@ -205,7 +211,7 @@ fn laced_frames_are_the_frames() {
         .collect();
     let xiph = stream(&ebml, &tracks, &xiph);
     assert!(undamaged(&xiph).samples == plain.samples);
-    assert_cuts_change_nothing(&webm(), &xiph, &[]);
+    assert_same_however_cut(&webm(), &xiph);
     let ebml_laced: Vec<_> = packets
         .chunks(4)
         .map(|four| {
@@ -226,7 +232,7 @@ fn laced_frames_are_the_frames() {
 
 #[test]
 fn other_tracks_and_other_elements_are_passed_over() {
-    let (ebml, tracks, packets) = taken_apart(&fixture("audio/file-opus.webm"));
+    let (ebml, tracks, packets) = taken_apart(&fixture("file-opus.webm"));
     let plain: Vec<_> = packets.iter().map(|p| simple_block(0, p)).collect();
     let alone = undamaged(&stream(&ebml, &tracks, &plain));
     let picture = vec![0x1F; 70_000];
@@ -241,13 +247,13 @@ fn other_tracks_and_other_elements_are_passed_over() {
     }
     let decoded = undamaged(&stream(&ebml, &tracks, &with_others));
     assert!(decoded.samples == alone.samples);
-    let cut = decode_all(&webm(), &stream(&ebml, &tracks, &with_others[..50]), &Cuts::Every(1_000));
-    assert!(cut.pending_bytes_peak < 2_000, "what is passed over is not held");
+    let cut = run(&webm(), &stream(&ebml, &tracks, &with_others[..50]), Cut::Every(1_000));
+    assert!(cut.pending_max < 2_000, "what is passed over is not held");
 }
 
 #[test]
 fn padding_is_left_out_at_the_end_of_its_block() {
-    let (ebml, tracks, packets) = taken_apart(&fixture("audio/file-opus.webm"));
+    let (ebml, tracks, packets) = taken_apart(&fixture("file-opus.webm"));
     let mut blocks: Vec<_> = packets[..9].iter().map(|p| simple_block(0, p)).collect();
     let whole = undamaged(&stream(&ebml, &tracks, &blocks));
     let block = element(id::BLOCK, &[&[0x81, 0, 0, 0][..], &packets[8]].concat());
@@ -260,15 +266,15 @@ fn padding_is_left_out_at_the_end_of_its_block() {
 
 #[test]
 fn a_declaration_that_the_header_contradicts_is_refused() {
-    let bytes = fixture("audio/file-opus.webm");
+    let bytes = fixture("file-opus.webm");
     let with = |rate, channels| {
         let mut params = webm();
         (params.format.sample_rate, params.format.channels) = (rate, channels);
-        decode_all(&params, &bytes, &Cuts::None).error
+        run(&params, &bytes, Cut::Whole).error
     };
     assert_eq!(with(Some(48_000), Some(2)), None);
     let contradiction =
-        |field, declared, found| DecodeError::Contradiction { field, declared, found, container: "webm" };
+        |field, declared, found| DecodeError::Contradiction { field, declared, found, container: "WebM" };
     assert_eq!(with(Some(44_100), None), Some(contradiction("sample_rate", 44_100, 48_000)));
     assert_eq!(with(None, Some(1)), Some(contradiction("channels", 1, 2)));
 }
@@ -277,7 +283,7 @@ fn a_declaration_that_the_header_contradicts_is_refused() {
 fn what_is_no_webm_or_has_no_sound_says_so() {
     let error = |bytes: &[u8]| decode(bytes).error;
     assert!(matches!(error(b"OggS is not WebM, and long enough to see"), Some(DecodeError::Malformed { .. })));
-    let bytes = fixture("audio/file-opus.webm");
+    let bytes = fixture("file-opus.webm");
     assert!(matches!(error(&bytes[..100]), Some(DecodeError::Malformed { .. })), "ends before the tracks");
     assert_eq!(error(b""), None);
     let mut other = bytes;
@@ -288,39 +294,39 @@ fn what_is_no_webm_or_has_no_sound_says_so() {
 
 #[test]
 fn a_stream_of_which_nothing_decodes_is_an_error() {
-    let (ebml, tracks, packets) = taken_apart(&fixture("audio/file-opus.webm"));
+    let (ebml, tracks, packets) = taken_apart(&fixture("file-opus.webm"));
     let spoiled: Vec<_> = packets.iter().map(|p| simple_block(0, &vec![0xFF; p.len()])).collect();
     let error = decode(&stream(&ebml, &tracks, &spoiled)).error;
-    assert!(matches!(error, Some(DecodeError::Malformed { container: "webm", .. })), "{error:?}");
+    assert!(matches!(error, Some(DecodeError::Malformed { container: "WebM", .. })), "{error:?}");
 }
 
 #[test]
 fn damage_is_told_and_the_stream_goes_on() {
     // A packet's own bytes: its time is kept.
-    let (ebml, tracks, mut packets) = taken_apart(&fixture("audio/file-opus.webm"));
+    let (ebml, tracks, mut packets) = taken_apart(&fixture("file-opus.webm"));
     let blocks = |packets: &[Vec<u8>]| packets.iter().map(|p| simple_block(0, p)).collect::<Vec<_>>();
     let whole = undamaged(&stream(&ebml, &tracks, &blocks(&packets)));
     packets[30].fill(0xFF);
     packets[40].clear();
     let decoded = decode(&stream(&ebml, &tracks, &blocks(&packets)));
     assert_eq!((&decoded.error, decoded.samples.len()), (&None, whole.samples.len()));
-    assert_eq!(decoded.warnings, vec![DecodeWarning::PacketConcealed { codec: "opus" }; 2]);
+    assert_eq!(decoded.warnings, vec![DecodeWarning::PacketConcealed { codec: "Opus" }; 2]);
     let before = 2 * (30 * 960 - 312);
     assert!(decoded.samples[..before] == whole.samples[..before] && decoded.samples != whole.samples);
     // An element's header: the stream is found again at the next cluster, here the second beginning.
-    let mut restarted = fixture("audio/restarted-opus.webm");
+    let mut restarted = fixture("restarted-opus.webm");
     let second = memchr::memmem::rfind(&restarted, &id::EBML.to_be_bytes()).expect("a second beginning");
     let after = undamaged(&restarted[second..]);
     restarted[second - 500..second].fill(0);
     let decoded = decode(&restarted);
     assert_eq!(decoded.error, None);
-    assert!(decoded.warnings.iter().any(|w| matches!(w, DecodeWarning::Resynced { container: "webm", .. })));
+    assert!(decoded.warnings.iter().any(|w| matches!(w, DecodeWarning::Resynced { container: "WebM", .. })));
     assert!(decoded.samples.ends_with(&after.samples));
 }
 
 #[test]
 fn an_end_inside_a_block_is_told() {
-    let bytes = fixture("recorders/chromium-opus.webm");
+    let bytes = file("recorders/chromium-opus.webm");
     let decoded = decode(&bytes[..bytes.len() - 5]);
     assert_eq!(decoded.error, None);
     assert!(matches!(decoded.warnings[..], [DecodeWarning::TruncatedTail { what: "element", .. }]));
@@ -329,14 +335,14 @@ fn an_end_inside_a_block_is_told() {
 #[test]
 fn damaged_and_random_bytes_do_no_harm() {
     let held_max = (BLOCK_BYTES_MAX + GROUP_EXTRA_BYTES_MAX) as usize + HEADER_BYTES_MAX;
-    for path in ["audio/restarted-opus.webm", "audio/file-opus.webm", "audio/studio48-vorbis.webm"] {
-        assert_survives_damage(&webm(), &fixture(path), 80, held_max);
+    for path in ["restarted-opus.webm", "file-opus.webm", "studio48-vorbis.webm"] {
+        survive_damage(&webm(), &fixture(path), 80, held_max);
     }
-    assert_survives_damage(&webm(), &fixture("recorders/chromium-pcm.webm")[..60_000], 50, held_max);
+    survive_damage(&webm(), &file("recorders/chromium-pcm.webm")[..60_000], 50, held_max);
     let mut random = Random(7);
-    let ebml = &fixture("audio/live-opus.webm")[..400];
+    let ebml = &fixture("live-opus.webm")[..400];
     for _ in 0..50 {
         let noise: Vec<u8> = (0..5_000).map(|_| random.next() as u8).collect();
-        assert_survives_damage(&webm(), &[ebml, &noise].concat(), 3, held_max);
+        survive_damage(&webm(), &[ebml, &noise].concat(), 3, held_max);
     }
 }

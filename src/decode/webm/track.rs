@@ -3,11 +3,11 @@
 use super::ebml::{children, float, id, uint};
 use super::pcm::PcmLayout;
 use super::{BLOCK_BYTES_MAX, NAME};
-use crate::audio::{CHANNELS_MAX, RATE_HZ_MAX, RATE_HZ_MIN};
+use crate::audio::PcmSpec;
 use crate::decode::codec::opus::{OPUS_RATE_HZ, OpusHead};
 use crate::decode::codec::{self, CodecSetup, vorbis};
-use crate::decode::segment::{Segment, Trim, check_declared, scale_frames};
-use crate::decode::{DecodeError, DecodeParams};
+use crate::decode::segment::{Segment, Trim, scale_frames};
+use crate::decode::{DecodeError, DecodeParams, header};
 
 /// What becomes of the track's frames.
 pub(super) enum Payload {
@@ -121,7 +121,8 @@ pub(super) fn open_track(content: &[u8], params: &DecodeParams) -> Result<Track,
     let payload = match entry.codec_id {
         b"A_OPUS" => {
             let head = OpusHead::parse(entry.private)?;
-            check_declared(&params.format, NAME, &[OPUS_RATE_HZ, head.input_rate_hz], u16::from(head.channels))?;
+            let rates_hz = [OPUS_RATE_HZ, head.input_rate_hz];
+            header::check_declared(&params.format, NAME, &rates_hz, u32::from(head.channels))?;
             let pre_skip = scale_frames(u64::from(head.pre_skip), OPUS_RATE_HZ, params.output.rate_hz);
             let setup = CodecSetup::Opus { head: entry.private };
             packets(setup, pre_skip, params.output.rate_hz, OPUS_BLOCK_BYTES_MAX, &entry, params)?
@@ -130,7 +131,7 @@ pub(super) fn open_track(content: &[u8], params: &DecodeParams) -> Result<Track,
             let (ident, setup) = vorbis_headers(entry.private)
                 .ok_or(DecodeError::Malformed { container: NAME, what: "the Vorbis headers are damaged" })?;
             let spec = vorbis::Headers::parse(ident, setup)?.spec;
-            check_declared(&params.format, NAME, &[spec.rate_hz], spec.channels)?;
+            header::check(params, NAME, spec.rate_hz, u32::from(spec.channels))?;
             packets(CodecSetup::Vorbis { ident, setup }, 0, spec.rate_hz, BLOCK_BYTES_MAX, &entry, params)?
         }
         b"A_FLAC" => {
@@ -138,17 +139,16 @@ pub(super) fn open_track(content: &[u8], params: &DecodeParams) -> Result<Track,
             let streaminfo = entry.private.get(8..42).filter(|_| entry.private.starts_with(b"fLaC"));
             let streaminfo =
                 streaminfo.ok_or(DecodeError::Malformed { container: NAME, what: "the FLAC header is damaged" })?;
-            let (rate_hz, _) = plain_format(&entry, params)?;
+            let PcmSpec { rate_hz, .. } = plain_format(&entry, params)?;
             packets(CodecSetup::Flac { streaminfo }, 0, rate_hz, BLOCK_BYTES_MAX, &entry, params)?
         }
         b"A_PCM/INT/LIT" | b"A_PCM/INT/BIG" | b"A_PCM/FLOAT/IEEE" => {
-            let (rate_hz, channels) = plain_format(&entry, params)?;
-            let layout = PcmLayout::new(entry.codec_id, entry.bits, rate_hz, channels)
+            let layout = PcmLayout::new(entry.codec_id, entry.bits, plain_format(&entry, params)?)
                 .ok_or_else(|| unsupported(format!("{} of {} bits", printable(entry.codec_id), entry.bits)))?;
             Payload::Pcm(layout)
         }
         other => {
-            let what = format!("codec '{}'; A_OPUS, A_VORBIS, A_FLAC and A_PCM are", printable(other));
+            let what = format!("the codec '{}' (A_OPUS, A_VORBIS, A_FLAC and A_PCM are decoded)", printable(other));
             return Err(unsupported(what));
         }
     };
@@ -195,16 +195,7 @@ fn packets(
 pub(super) const NS_PER_S: u32 = 1_000_000_000;
 
 /// Rate and channels of a track whose own header gives them.
-fn plain_format(entry: &Entry<'_>, params: &DecodeParams) -> Result<(u32, u16), DecodeError> {
-    let unsupported = |what| DecodeError::Unsupported { container: NAME, what };
-    let rate_hz = entry.rate_hz.round();
-    if !(f64::from(RATE_HZ_MIN)..=f64::from(RATE_HZ_MAX)).contains(&rate_hz) {
-        return Err(unsupported(format!("a sample rate of {rate_hz} Hz; {RATE_HZ_MIN} to {RATE_HZ_MAX} are")));
-    }
-    let channels = u16::try_from(entry.channels).ok().filter(|n| (1..=CHANNELS_MAX).contains(n));
-    let channels =
-        channels.ok_or_else(|| unsupported(format!("{} channels; 1 to {CHANNELS_MAX} are", entry.channels)))?;
-    let rate_hz = rate_hz as u32;
-    check_declared(&params.format, NAME, &[rate_hz], channels)?;
-    Ok((rate_hz, channels))
+fn plain_format(entry: &Entry<'_>, params: &DecodeParams) -> Result<PcmSpec, DecodeError> {
+    // The casts saturate: what is no rate or count is out of range then.
+    header::check(params, NAME, entry.rate_hz.round() as u32, u32::try_from(entry.channels).unwrap_or(u32::MAX))
 }

@@ -135,7 +135,15 @@ fn accept(
         output: OutputFormat { rate_hz: app.config.audio.output_rate_hz, channels: OutputChannels::Mono },
     };
     let app = Arc::clone(app);
-    switch(request, move |socket, early, held| serve(app, meta, defaults, socket, early, held))
+    switch(request, move |socket, early, held| {
+        let task = prepare(&app, meta, defaults, socket, &early);
+        async move {
+            let _held = held;
+            if let Some(task) = task {
+                task.await;
+            }
+        }
+    })
 }
 
 /// Answers a handshake with 101 and runs `then` on the socket once the answer is out.
@@ -177,22 +185,25 @@ where
     Ok(response)
 }
 
-async fn serve(
-    app: Arc<App>,
+/// Makes a connection's task, or refuses it. What lives as long as the connection is in the task and nothing else: the handshake's
+/// buffers are gone when this returns.
+fn prepare(
+    app: &Arc<App>,
     meta: ConnectionMeta,
     defaults: StreamDefaults,
     socket: TcpStream,
-    early: bytes::Bytes,
-    _held: (Slot, Load),
-) {
+    early: &[u8],
+) -> Option<task::Task> {
     let outbox = OutboxLimits { messages: app.config.connections.queue_messages, audio_bytes: AUDIO_QUEUE_BYTES };
     let now_ms = app.clock.now_ms();
     let admin = meta.admin;
     if app.memory_is_short() {
-        return refuse(socket, "the server's memory is in use").await;
+        refuse(&socket, "the server's memory is in use");
+        return None;
     }
     let Some(connection) = app.connections.insert(meta, outbox, app.config.server.max_connections) else {
-        return refuse(socket, "the server is full").await;
+        refuse(&socket, "the server is full");
+        return None;
     };
     connection.counters.last_activity_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
     let limits = SessionLimits {
@@ -205,15 +216,15 @@ async fn serve(
         Role::Server,
         Limits { message_bytes: app.config.limits.message_bytes, fragments: FRAGMENTS_MAX, assembly_ms: ASSEMBLY_MS },
     );
-    let hello = hello(&app, &connection);
+    let hello = hello(app, &connection);
     tracing::debug!(connection = %connection.meta.id, client = connection.meta.client_id, "connected");
-    let mut task = task::Task::new(Arc::clone(&app), connection, session, reader, socket);
-    task.greet(&hello, &early);
-    task.await;
+    let mut task = task::Task::new(Arc::clone(app), connection, session, reader, socket);
+    task.greet(&hello, early);
+    Some(task)
 }
 
 /// Closes with 1013, saying when to come back.
-async fn refuse(socket: TcpStream, why: &str) {
+fn refuse(socket: &TcpStream, why: &str) {
     let mut frame = Vec::new();
     let reason = format!("{why}; retry after {RETRY_AFTER_MS} ms");
     websocket::encode(&mut frame, OpCode::Close, &websocket::close_payload(CloseCode::Overloaded.code(), &reason));

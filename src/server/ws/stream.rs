@@ -1,7 +1,6 @@
 //! A stream as its connection's task owns it: opened with its sinks, fed, acknowledged, ended, its recording awaited.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,7 +8,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::lane::Lane;
-use super::task::Task;
+use super::task::{TICK_MS, Task};
 use crate::audio::{OutputChannels, PcmSpec};
 use crate::decode::{DecodeError, DecodeParams, WHOLE_FILE_BYTES_MAX};
 use crate::hub::{LiveStream, LiveStreamMeta};
@@ -86,18 +85,6 @@ impl Stream {
             processing_us: now_us.saturating_sub(p.newest_arrival_us),
         }
     }
-
-    /// Runs `work` on the pipeline; a panic in it ends the stream, not the server (failures.md row 15).
-    fn guarded<R>(
-        &mut self,
-        work: impl FnOnce(&mut StreamPipeline) -> Result<R, StreamError>,
-    ) -> Result<R, StreamError> {
-        let pipeline = &mut self.pipeline;
-        match catch_unwind(AssertUnwindSafe(|| work(pipeline))) {
-            Ok(r) => r,
-            Err(_) => Err(StreamError::Panicked),
-        }
-    }
 }
 
 impl Task {
@@ -109,6 +96,7 @@ impl Task {
                 let answer = Event::AudioStarted(Box::new(started));
                 self.session.opened(reply_to.as_deref(), &answer);
                 self.streams.push(stream);
+                self.look_within(TICK_MS);
                 self.send(&answer, reply_to.as_deref(), lane);
             }
             Err(e) => {
@@ -233,7 +221,7 @@ impl Task {
         s.busy = true;
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
-        if let Err(e) = s.guarded(|p| p.offer(frame, now_us, scratch, &mut budget)) {
+        if let Err(e) = s.pipeline.guarded(|p| p.offer(frame, now_us, scratch, &mut budget)) {
             self.fail_stream(at, &e, lane);
         } else if !self.grow_reservation(at) {
             let e = ProtocolError::new(ErrorCode::Overloaded, "the server's memory for streams is in use")
@@ -313,11 +301,21 @@ impl Task {
             End::No => None,
         };
         s.pipeline.abandon();
+        let unknown = s.implicit && told.code == ErrorCode::FormatRequired;
+        if unknown {
+            // It never was a stream: no recording of nothing.
+            if let Some(r) = s.recording.take() {
+                r.cancel();
+            }
+        }
         s.closing = s.recording.take().map(|r| r.close("error"));
         s.end = End::Closing(EndReason::Error, reply_to);
         s.busy = true;
         let index = s.index;
         self.session.ending(index);
+        if unknown {
+            self.session.refuse_binary();
+        }
         self.fault(told, None, lane);
     }
 
@@ -348,7 +346,7 @@ impl Task {
         }
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
-        let state = s.guarded(|p| p.run(scratch, &mut budget));
+        let state = s.pipeline.guarded(|p| p.run(scratch, &mut budget));
         match state {
             Err(e) => {
                 self.fail_stream(at, &e, lane);
@@ -385,6 +383,7 @@ impl Task {
                 .detail("stream_continues", true);
             self.fault(e, None, lane);
         }
+        self.acknowledge_stream(at, lane);
         let s = &mut self.streams[at];
         if s.flushes.is_empty() {
             return;
@@ -435,14 +434,16 @@ impl Task {
 
     /// Sends the acknowledgements that are due after a read.
     pub(super) fn acknowledge(&mut self, lane: &mut Lane) {
-        let mut now_us = None;
         for at in 0..self.streams.len() {
-            let s = &mut self.streams[at];
-            if let Some(p) = s.pipeline.take_due_ack() {
-                let now_us = *now_us.get_or_insert_with(|| self.app.clock.now_us());
-                let ack = Event::AudioReceived(s.progress_event(&p, now_us));
-                self.send(&ack, None, lane);
-            }
+            self.acknowledge_stream(at, lane);
+        }
+    }
+
+    fn acknowledge_stream(&mut self, at: usize, lane: &mut Lane) {
+        let s = &mut self.streams[at];
+        if let Some(p) = s.pipeline.take_due_ack() {
+            let ack = Event::AudioReceived(s.progress_event(&p, self.app.clock.now_us()));
+            self.send(&ack, None, lane);
         }
     }
 

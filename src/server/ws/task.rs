@@ -29,7 +29,7 @@ const OUT_PAUSES_READING_BYTES: usize = 64 * 1024;
 /// How long the peer may take to answer a close.
 const CLOSE_WAIT_MS: u64 = 2_000;
 /// Longest sleep: a stream's stall and age are looked at that often.
-const TICK_MS: u64 = 1_000;
+pub(super) const TICK_MS: u64 = 1_000;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,9 +133,18 @@ impl Task {
         }
         websocket::encode(&mut lane.out, OpCode::Close, &websocket::close_payload(code.code(), reason));
         self.phase = Phase::Closing(self.app.clock.now_ms() + CLOSE_WAIT_MS);
+        self.look_within(CLOSE_WAIT_MS);
         let end = if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected };
         self.end_streams(end, lane);
         tracing::debug!(connection = %self.connection.meta.id, code = code.code(), reason, "closing");
+    }
+
+    /// Brings the timer forward: something was begun that time will end.
+    pub(super) fn look_within(&mut self, ms: u64) {
+        let at = Instant::now() + Duration::from_millis(ms);
+        if at < self.timer.deadline() {
+            self.timer.as_mut().reset(at);
+        }
     }
 
     /// The socket is gone: streams end, listeners leave.
@@ -153,7 +162,9 @@ impl Task {
             progress |= self.work_streams(cx, lane);
             progress |= self.poll_timer(cx, lane);
             progress |= self.poll_read(cx, lane);
+            let phase = self.phase;
             self.poll_write(cx, lane);
+            progress |= self.phase != phase; // streams have to end
             if self.phase == Phase::Gone && self.streams.is_empty() {
                 return Poll::Ready(());
             }
@@ -351,9 +362,7 @@ impl Task {
             self.gone(lane);
         }
         if self.out.len() > self.app.config.connections.queue_bytes {
-            self.out.clear(); // a frame may be cut in the middle: only the close can follow, and the socket's end
-            self.phase = Phase::Closing(0);
-            self.end_streams(EndReason::Disconnected, lane);
+            self.gone(lane); // a frame may be cut in the middle: not even a close can follow
         }
     }
 

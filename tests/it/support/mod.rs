@@ -1,5 +1,8 @@
 //! A server on a free port with its data in a temporary folder, and a WebSocket client that is not ours (tungstenite).
 
+pub mod process;
+pub mod sound;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,10 +49,7 @@ impl TestServer {
     }
 
     pub async fn connect_to(&self, path: &str) -> Client {
-        let (mut ws, _) = tokio_tungstenite::connect_async(format!("ws://{}{path}", self.addr)).await.unwrap();
-        let hello = next_json(&mut ws).await;
-        assert_eq!(hello["type"], "connection_established");
-        Client { ws, hello, binary: Vec::new() }
+        Client::to(self.addr, path).await
     }
 
     pub fn drain(&self) {
@@ -65,10 +65,14 @@ impl TestServer {
         std::mem::replace(&mut self.data, dir)
     }
 
+    pub fn recording_path(&self, id: &str) -> PathBuf {
+        self.data.path().join("recordings").join(format!("{id}.wav"))
+    }
+
     /// The samples of a finished recording, and its spec.
     pub fn recording(&self, ended: &Value) -> (hound::WavSpec, Vec<i16>) {
         let id = ended["recording"]["id"].as_str().expect("a recording");
-        let path = self.data.path().join("recordings").join(format!("{id}.wav"));
+        let path = self.recording_path(id);
         let mut r = hound::WavReader::open(&path).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), ended["recording"]["bytes"].as_u64().unwrap());
         (r.spec(), r.samples::<i16>().map(Result::unwrap).collect())
@@ -92,6 +96,13 @@ pub struct Client {
 }
 
 impl Client {
+    pub async fn to(addr: SocketAddr, path: &str) -> Self {
+        let (mut ws, _) = tokio_tungstenite::connect_async(format!("ws://{addr}{path}")).await.unwrap();
+        let hello = next_json(&mut ws).await;
+        assert_eq!(hello["type"], "connection_established");
+        Self { ws, hello, binary: Vec::new() }
+    }
+
     pub async fn send(&mut self, message: Value) {
         self.ws.send(Message::text(message.to_string())).await.unwrap();
     }
@@ -179,6 +190,15 @@ impl Client {
     pub async fn end(&mut self) -> Value {
         self.send(json!({"type": "audio_end"})).await;
         self.expect("audio_ended").await
+    }
+
+    /// Opens a stream by these fields of `audio_start`, streams the pieces and ends it; the end's report.
+    pub async fn stream_pieces(&mut self, fields: Value, pieces: &[&[u8]]) -> Value {
+        self.start_with(fields).await;
+        for piece in pieces {
+            self.send_binary(piece).await;
+        }
+        self.end().await
     }
 
     /// Streams bytes in pieces of `cut` and ends; the end's report.
