@@ -361,6 +361,24 @@ mod tests {
     }
 
     #[test]
+    fn floors_with_two_points_at_one_place_are_refused() {
+        // One time-domain transform, one floor of type 1: one partition of one class with two points of four bits.
+        let floors = |points: [u64; 2]| {
+            let fields = [(0, 6), (0, 16), (0, 6), (1, 16), (1, 5), (0, 4), (1, 3), (0, 2), (0, 8), (0, 2), (4, 4)];
+            let (mut bits, mut at) = (0u128, 0);
+            for (value, width) in fields.into_iter().chain(points.map(|point| (point, 4))) {
+                bits |= u128::from(value) << at;
+                at += width;
+            }
+            floors_are_curves(&mut Bits { bytes: &bits.to_le_bytes(), at: 0 })
+        };
+        assert!(floors([3, 9]));
+        assert!(!floors([3, 3]), "the same twice");
+        assert!(!floors([0, 9]), "the first point is at 0 already");
+        assert!(!floors_are_curves(&mut Bits { bytes: &[0; 4], at: 0 }), "cut off");
+    }
+
+    #[test]
     fn cut_and_damaged_headers_are_errors() {
         let (ident, setup) = headers();
         for n in (0..setup.len()).step_by(97) {
