@@ -69,7 +69,7 @@ impl Headers {
         if !(6..=13).contains(&short) || !(short..=13).contains(&long) {
             return Err(malformed("the block sizes are none"));
         }
-        check_codebooks(body)?;
+        check_setup(body)?;
         let (modes, long_modes) = find_modes(body).ok_or(malformed("the set-up header has no modes"))?;
         let mode_bits = u32::BITS - (modes - 1).leading_zeros();
         let times = PacketTimes { mode_bits, long_modes, block_frames: [1 << short, 1 << long], before: None };
@@ -130,8 +130,8 @@ fn bits_at(bytes: &[u8], at: usize, n: u32) -> Option<u32> {
     Some((window >> (at % 8) & ((1 << n) - 1)) as u32)
 }
 
-/// Adds up what the codebooks (section 3.2.1) would take in memory.
-fn check_codebooks(body: &[u8]) -> Result<(), DecodeError> {
+/// Adds up what the codebooks (section 3.2.1) would take in memory, and looks at the floors behind them.
+fn check_setup(body: &[u8]) -> Result<(), DecodeError> {
     let mut bits = Bits { bytes: body, at: 0 };
     let (entries, values) = codebook_sizes(&mut bits).ok_or(malformed("the codebooks are cut off or damaged"))?;
     let too_large = |what, limit| Err(DecodeError::TooLarge { container: NAME, what, limit });
@@ -141,7 +141,53 @@ fn check_codebooks(body: &[u8]) -> Result<(), DecodeError> {
     if values > CODEBOOK_VALUES_MAX {
         return too_large("the codebooks' vectors", CODEBOOK_VALUES_MAX);
     }
-    Ok(())
+    if floors_are_curves(&mut bits) { Ok(()) } else { Err(malformed("a floor is no curve")) }
+}
+
+/// Whether every floor behind the codebooks can be drawn. Two points of a floor at one place are undecodable by the standard
+/// (section 7.2.2), and the decoder divides by their distance.
+fn floors_are_curves(bits: &mut Bits<'_>) -> bool {
+    let mut floors = || {
+        for _ in 0..=bits.take(6)? {
+            bits.skip(16)?; // time-domain transforms, of which there are none
+        }
+        for _ in 0..=bits.take(6)? {
+            match bits.take(16)? {
+                0 => {
+                    bits.skip(8 + 16 + 16 + 6 + 8)?;
+                    let books = bits.take(4)? + 1;
+                    bits.skip(u64::from(books) * 8)?;
+                }
+                1 => floor_points(bits)?,
+                _ => return None,
+            }
+        }
+        Some(())
+    };
+    floors().is_some()
+}
+
+/// Passes a floor of type 1 (section 7.2.2); `None` where its points are cut off or share a place.
+fn floor_points(bits: &mut Bits<'_>) -> Option<()> {
+    let partitions = bits.take(5)?;
+    let classes = (0..partitions).map(|_| bits.take(4)).collect::<Option<Vec<_>>>()?;
+    let mut dimensions = [0; 16];
+    for dimension in dimensions.iter_mut().take(classes.iter().max().map_or(0, |&highest| highest as usize + 1)) {
+        *dimension = bits.take(3)? + 1;
+        let subclasses = bits.take(2)?;
+        bits.skip(if subclasses > 0 { 8 } else { 0 })?;
+        bits.skip(8 << subclasses)?;
+    }
+    bits.skip(2)?;
+    let range_bits = bits.take(4)?;
+    let mut points = vec![0, 1 << range_bits];
+    for class in classes {
+        for _ in 0..dimensions[class as usize] {
+            points.push(bits.take(range_bits)?);
+        }
+    }
+    points.sort_unstable();
+    points.windows(2).all(|pair| pair[0] != pair[1]).then_some(())
 }
 
 /// Entries and vector values of all codebooks; `None` where they are damaged. Stops adding up once a limit is passed.
@@ -312,6 +358,24 @@ mod tests {
         // The first codebook's number of entries follows its 24 bits of sync and 16 of dimensions, one byte in.
         setup[7 + 1 + 5..7 + 1 + 8].fill(0xFF);
         assert!(matches!(Headers::parse(&ident, &setup), Err(DecodeError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn floors_with_two_points_at_one_place_are_refused() {
+        // One time-domain transform, one floor of type 1: one partition of one class with two points of four bits.
+        let floors = |points: [u64; 2]| {
+            let fields = [(0, 6), (0, 16), (0, 6), (1, 16), (1, 5), (0, 4), (1, 3), (0, 2), (0, 8), (0, 2), (4, 4)];
+            let (mut bits, mut at) = (0u128, 0);
+            for (value, width) in fields.into_iter().chain(points.map(|point| (point, 4))) {
+                bits |= u128::from(value) << at;
+                at += width;
+            }
+            floors_are_curves(&mut Bits { bytes: &bits.to_le_bytes(), at: 0 })
+        };
+        assert!(floors([3, 9]));
+        assert!(!floors([3, 3]), "the same twice");
+        assert!(!floors([0, 9]), "the first point is at 0 already");
+        assert!(!floors_are_curves(&mut Bits { bytes: &[0; 4], at: 0 }), "cut off");
     }
 
     #[test]
