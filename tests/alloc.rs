@@ -91,7 +91,8 @@ fn a_webm_stream_holds_little() {
     for path in ["recorders/chromium-opus.webm", "audio/live-opus.webm"] {
         let mut count = 0;
         let info = allocation_counter::measure(|| count = allocations(path, StreamFormat::AUTO, 4_096));
-        let file = std::fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)).expect("a fixture");
+        let file =
+            std::fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)).expect("a fixture");
         let peak = info.bytes_max - file.len();
         assert!(peak <= BYTES_MAX, "{path}: {peak} bytes at the peak");
     }
