@@ -24,6 +24,8 @@ impl Webm {
             }
             match read_block_header(&feed.peek(at + need)?[at..]) {
                 Read::Need(more) => need = more,
+                // What follows the element is there to be read already, but none of it is the block's.
+                Read::Whole(block) if block.bytes as u64 > size => return Some(Read::Damaged),
                 read @ (Read::Whole(_) | Read::Damaged) => return Some(read),
             }
         }
