@@ -4,7 +4,7 @@
 mod frames;
 mod head;
 
-use super::codec::flac::frame::{CRC_BYTES, FrameHeader, Parsed, crc16, parse};
+use super::codec::flac::frame::{CRC_BYTES, FrameHeader, crc16};
 use super::codec::flac::{Flac, StreamInfo};
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, STEP_FRAMES_MAX, Step};
 use frames::{Found, Frames};
