@@ -1,7 +1,10 @@
 //! Walks the chunks of RIFF, AIFF and CAF files as their bytes arrive: small chunks are handed out whole, the data chunk as it comes, all else
 //! passed over. Lengths are hints: a data chunk may be shorter or longer than its header says. Knows no sample and no codec.
 
+mod behind;
+
 use super::{DecodeError, DecodeWarning};
+use behind::Behind;
 
 /// Bytes that may stand before the audio: a cover picture in a tag chunk, padding to an editor's block size.
 const BEFORE_DATA_BYTES_MAX: u64 = 16 << 20;
@@ -99,15 +102,6 @@ enum State {
 
 /// Samples up to the end of the stream, or to another file.
 const UNLIMITED: State = State::Data { left: UNTIL_END, odd: false };
-
-/// What stands behind the declared end of the samples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Behind {
-    Unclear,
-    File,
-    Chunk { id: [u8; 4], size: u64 },
-    Audio,
-}
 
 /// The walker. It holds at most [`BODY_BYTES_MAX`] bytes.
 #[derive(Debug)]
@@ -244,21 +238,10 @@ impl Walker {
                     at += 1;
                     self.held[self.len] = byte;
                     self.len += 1;
-                    let behind = match self.state {
-                        State::AfterData { odd } => self.behind(odd),
-                        _ => self.behind_file(&self.held[..self.len]),
-                    };
-                    match behind {
+                    match self.judge() {
                         Behind::Unclear => {}
-                        Behind::Audio => {
-                            self.spent = self.not_starting();
-                            self.state = if self.spent < self.len { State::Restart } else { UNLIMITED };
-                            return Ok((at, Event::Held(&self.held[..self.spent])));
-                        }
-                        Behind::File | Behind::Chunk { .. } => {
-                            self.state = State::DataOver { behind };
-                            return Ok((at, Event::DataEnd));
-                        }
+                        Behind::Audio => return Ok((at, Event::Held(&self.held[..self.spent]))),
+                        Behind::File | Behind::Chunk { .. } => return Ok((at, Event::DataEnd)),
                     }
                 }
                 State::DataOver { behind } => {
@@ -320,6 +303,24 @@ impl Walker {
             }
         }
         Ok(())
+    }
+
+    /// What is held behind the samples, or in the middle of them: goes to the state that follows from it.
+    fn judge(&mut self) -> Behind {
+        let behind = if let State::AfterData { odd } = self.state {
+            self.behind(odd)
+        } else {
+            self.behind_file(&self.held[..self.len])
+        };
+        match behind {
+            Behind::Unclear => {}
+            Behind::Audio => {
+                self.spent = self.not_starting();
+                self.state = if self.spent < self.len { State::Restart } else { UNLIMITED };
+            }
+            Behind::File | Behind::Chunk { .. } => self.state = State::DataOver { behind },
+        }
+        behind
     }
 
     fn drop_spent(&mut self) {
@@ -395,75 +396,4 @@ impl Walker {
     fn padded_size(&self, size: u64) -> u64 {
         size.saturating_add(u64::from(self.family.padded && size % 2 == 1))
     }
-
-    /// Tells chunk, file and samples apart behind the declared end of the samples. A pad byte may stand in front, or be missing.
-    fn behind(&self, odd: bool) -> Behind {
-        let mut unclear = false;
-        for pad in 0..=usize::from(odd) {
-            // A pad byte is zero.
-            if pad == 1 && self.held[0] != 0 {
-                continue;
-            }
-            let bytes = &self.held[pad..self.len];
-            if bytes.is_empty() {
-                unclear = true;
-                continue;
-            }
-            match self.behind_bytes(bytes) {
-                Behind::Audio => {}
-                Behind::Unclear => unclear = true,
-                clear @ (Behind::File | Behind::Chunk { .. }) => return clear,
-            }
-        }
-        if unclear { Behind::Unclear } else { Behind::Audio }
-    }
-
-    /// Whether `bytes` are a file header, as far as they go.
-    fn behind_file(&self, bytes: &[u8]) -> Behind {
-        let family = self.family;
-        if bytes.len() >= family.file_header {
-            return if (family.is_file)(&bytes[..family.file_header]) { Behind::File } else { Behind::Audio };
-        }
-        if family.starts.iter().any(|start| prefix_of(bytes, start)) { Behind::Unclear } else { Behind::Audio }
-    }
-
-    /// Where in samples without a known end another file may begin, cut off at the end of `bytes` or not; else their length.
-    fn restart(&self, bytes: &[u8]) -> usize {
-        let whole = self.family.starts.iter().filter_map(|start| memchr::memmem::find(bytes, start)).min();
-        whole.unwrap_or_else(|| {
-            let from = bytes.len().saturating_sub(3);
-            (from..bytes.len()).find(|&i| self.starts_with_start(&bytes[i..])).unwrap_or(bytes.len())
-        })
-    }
-
-    /// Held bytes that are samples for certain: all before the first place another file may begin, the very front left aside.
-    fn not_starting(&self) -> usize {
-        (1..self.len).find(|&i| self.starts_with_start(&self.held[i..self.len])).unwrap_or(self.len)
-    }
-
-    fn starts_with_start(&self, bytes: &[u8]) -> bool {
-        self.family.starts.iter().any(|start| prefix_of(bytes, start))
-    }
-
-    fn behind_bytes(&self, bytes: &[u8]) -> Behind {
-        let family = self.family;
-        match self.behind_file(bytes) {
-            Behind::Audio => {}
-            other @ (Behind::File | Behind::Unclear | Behind::Chunk { .. }) => return other,
-        }
-        if !family.trailing.iter().any(|id| prefix_of(bytes, id)) {
-            return Behind::Audio;
-        }
-        if bytes.len() < family.chunk_header {
-            return Behind::Unclear;
-        }
-        let size = (family.size)(&bytes[..family.chunk_header]);
-        let id = [bytes[0], bytes[1], bytes[2], bytes[3]];
-        if size <= TRAILER_BYTES_MAX { Behind::Chunk { id, size } } else { Behind::Audio }
-    }
-}
-
-/// Whether the first bytes agree, as far as both go.
-fn prefix_of(bytes: &[u8], pattern: &[u8]) -> bool {
-    bytes.iter().zip(pattern).all(|(a, b)| a == b)
 }

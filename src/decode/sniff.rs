@@ -39,11 +39,22 @@ pub(super) struct Sniffer {
     /// Up to here no row of frames begins.
     ruled_out: usize,
     inner: Option<Box<dyn Decoder>>,
+    /// `inner` has more to hand out of what it was fed.
+    more: bool,
 }
 
 impl Sniffer {
     pub(super) fn new(params: &DecodeParams) -> Self {
-        Self { params: *params, held: Vec::new(), fed: 0, tag_left: 0, tagged: false, ruled_out: 0, inner: None }
+        Self {
+            params: *params,
+            held: Vec::new(),
+            fed: 0,
+            tag_left: 0,
+            tagged: false,
+            ruled_out: 0,
+            inner: None,
+            more: false,
+        }
     }
 
     /// Takes bytes until the format is known; opens its decoder then. Returns how many bytes it took.
@@ -79,11 +90,12 @@ impl Sniffer {
         Ok(())
     }
 
-    /// Gives the held bytes to the decoder found. Returns whether that is all of them.
+    /// Gives the held bytes to the decoder found.
     fn feed(&mut self, out: &mut DecodeOut) -> Result<Step, DecodeError> {
         let Some(inner) = &mut self.inner else { return Ok(Step { consumed: 0, more: false }) };
         let step = inner.decode(&self.held[self.fed..], out)?;
         self.fed += step.consumed;
+        self.more = step.more;
         let left = self.fed < self.held.len();
         if !left {
             self.held = Vec::new();
@@ -100,7 +112,10 @@ impl Decoder for Sniffer {
                 let consumed = self.sniff(input)?;
                 Ok(Step { consumed, more: self.inner.is_some() })
             }
-            Some(inner) if self.held.is_empty() => inner.decode(input, out),
+            Some(inner) if self.held.is_empty() => {
+                self.more = false;
+                inner.decode(input, out)
+            }
             Some(_) => {
                 let Step { more, .. } = self.feed(out)?;
                 // Once all is fed, the input follows in the next call.
@@ -117,7 +132,8 @@ impl Decoder for Sniffer {
             let encoding = tell_whole(&self.held, self.tagged).ok_or(DecodeError::Unrecognised)?;
             self.open(encoding)?;
         }
-        if !self.held.is_empty() {
+        // The contract holds for the decoder inside too: all it has is taken before it is told of the end.
+        if !self.held.is_empty() || self.more {
             self.feed(out)?;
             return Ok(true);
         }

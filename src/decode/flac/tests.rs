@@ -1,3 +1,4 @@
+use super::super::codec::flac::frame::{Parsed, parse};
 use super::super::testing::{
     Cut, Decoded, assert_same_however_cut, decode, fixture, params, params_raw, s16, survive_damage,
 };
