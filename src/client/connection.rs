@@ -192,6 +192,9 @@ impl Connection {
     /// # Errors
     /// [`ClientError`] where the connection ended; messages before that are in the inbox.
     pub async fn drive(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
+        if !self.inbox.is_empty() {
+            return self.flush();
+        }
         let interest =
             if self.queued_bytes() > 0 { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         let ready = match until {
