@@ -4,11 +4,32 @@
 
 use crate::audio::{Encoding, FormatError, OutputFormat, PcmBuf, StreamFormat};
 
+mod adts;
+mod aiff;
+mod caf;
+mod chunks;
 pub(crate) mod codec;
+mod feed;
+mod flac;
+mod framing;
 mod g711;
+pub(crate) mod header;
+mod mp3;
+mod mp4;
+mod ogg;
+mod opus;
 mod pcm;
+mod pcm_file;
+#[cfg(test)]
+mod push_test;
+mod segment;
+mod sniff;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod testing_live;
+mod wav;
+mod webm;
 
 /// What a decoder is opened with.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +123,7 @@ pub enum DecodeWarning {
     /// The stream ended inside a sample, packet or box.
     #[error("the last {bytes} bytes are an unfinished {what}")]
     TruncatedTail {
-        /// What is unfinished: `sample`, `packet`, `page`, `box`.
+        /// What is unfinished: `sample`, `packet`, `page`, `element`, `box`.
         what: &'static str,
         /// Bytes of it that came.
         bytes: u64,
@@ -174,7 +195,12 @@ impl DecodeError {
 /// [`DecodeError::Format`] or [`DecodeError::Unsupported`] where the declaration alone shows that it cannot work.
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
     match params.format.encoding {
-        // Each arm: `Ok(Box::new(wav::Wav::new(params)))`
+        Encoding::Mp4 => Ok(Box::new(mp4::Mp4::new(params))),
+        Encoding::Mp3 => Ok(Box::new(mp3::Mp3::new(params))),
+        Encoding::Aac => Ok(Box::new(adts::Adts::new(params))),
+        Encoding::Opus => Ok(Box::new(opus::OpusPackets::new(params)?)),
+        Encoding::Ogg => Ok(Box::new(ogg::Ogg::new(params))),
+        Encoding::Webm => Ok(Box::new(webm::Webm::new(params))),
         Encoding::PcmS16le
         | Encoding::PcmS16be
         | Encoding::PcmS24le
@@ -182,16 +208,10 @@ pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
         | Encoding::PcmF32le
         | Encoding::Mulaw
         | Encoding::Alaw => Ok(Box::new(pcm::RawPcm::new(params)?)),
-        Encoding::Opus
-        | Encoding::Wav
-        | Encoding::Flac
-        | Encoding::Mp3
-        | Encoding::Aac
-        | Encoding::Ogg
-        | Encoding::Webm
-        | Encoding::Mp4
-        | Encoding::Aiff
-        | Encoding::Caf
-        | Encoding::Auto => Err(DecodeError::Unrecognised),
+        Encoding::Flac => Ok(Box::new(flac::FlacStream::new(params))),
+        Encoding::Aiff => Ok(Box::new(aiff::Aiff::open(params))),
+        Encoding::Auto => Ok(Box::new(sniff::Sniffer::new(params))),
+        Encoding::Caf => Ok(Box::new(caf::Caf::new(params))),
+        Encoding::Wav => Ok(Box::new(wav::Wav::open(params))),
     }
 }

@@ -258,8 +258,9 @@ mod tests {
                 _ => reference.iter().map(|&s| f32::from(s) / 32_768.0).collect(),
             };
             assert!(decoded.samples == exact, "{name}");
-            // ffmpeg resampled each on its own: the same up to the rounding and clipping of 16 bits.
-            assert!(decoded.s16().iter().zip(&reference).all(|(a, b)| a.abs_diff(*b) <= 2), "{name}");
+            // ffmpeg resampled and mixed each on its own: integers are the same but for rounding, the float mix is louder.
+            let near = |(a, b): (&i16, &i16)| a.abs_diff(*b) <= 2;
+            assert!(encoding == Encoding::PcmF32le || decoded.s16().iter().zip(&reference).all(near), "{name}");
         }
     }
 

@@ -110,6 +110,7 @@ pub struct StreamPipeline {
     after_gap: bool,
     ending: bool,
     finished: bool,
+    closed: bool,
     arrived_bytes: u64,
     frames_done: u64,
     newest_arrival_us: u64,
@@ -143,6 +144,7 @@ impl StreamPipeline {
             after_gap: false,
             ending: false,
             finished: false,
+            closed: false,
             arrived_bytes: 0,
             frames_done: 0,
             newest_arrival_us: 0,
@@ -435,9 +437,12 @@ impl StreamPipeline {
         Ok(RunState::Finished)
     }
 
+    /// Lets the sinks finish, once. They live on with the stream: its owner decides what becomes of what they made.
     fn close_sinks(&mut self) {
-        for mut sink in self.sinks.drain(..) {
-            sink.finish(&mut self.sink_events);
+        if !std::mem::replace(&mut self.closed, true) {
+            for sink in &mut self.sinks {
+                sink.finish(&mut self.sink_events);
+            }
         }
     }
 }
