@@ -186,11 +186,15 @@ impl Connection {
         self.inbox.pop_front()
     }
 
-    /// Waits until bytes came, or bytes went, or `until` passed, and moves what can be moved.
+    /// Waits until bytes came, or bytes went, or `until` passed, and moves what can be moved. Does not wait while a message is in
+    /// the inbox: the first one often comes together with the handshake.
     ///
     /// # Errors
     /// [`ClientError`] where the connection ended; messages before that are in the inbox.
     pub async fn drive(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
+        if !self.inbox.is_empty() {
+            return self.flush();
+        }
         let interest =
             if self.queued_bytes() > 0 { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
         let ready = match until {

@@ -72,13 +72,10 @@ impl Peer {
         }
         let key = peer.got.head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
         let accept = accept_key(key);
-        write!(
-            socket,
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
-        )
-        .unwrap();
+        // In one write with the first messages, as a server may.
+        peer.out = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n".to_vec();
+        peer.out.extend_from_slice(format!("sec-websocket-accept: {accept}\r\n\r\n").as_bytes());
         peer.say(&json!({"type": "connection_established", "limits": {"max_message_bytes": 4_096, "max_streams": 8}}));
-        encode(&mut peer.out, OpCode::Ping, b"are you there");
         let mut reader = Reader::new(Role::Server, Limits { message_bytes: 8_192, fragments: 1, assembly_ms: 1_000 });
         let mut buffer = [0; 4_096];
         loop {
@@ -120,6 +117,7 @@ impl Peer {
             }
             ("audio_start", _) => {
                 self.got.start = message.clone();
+                encode(&mut self.out, OpCode::Ping, b"are you there");
                 self.say(&json!({"type": "audio_started", "stream_id": "s", "stream_index": 0}));
             }
             ("audio_data", _) => {
