@@ -37,7 +37,7 @@ fn protocol(c: &mut Criterion) {
     group.bench_function("audio_data_parse", |b| b.iter(|| native::decode(black_box(&text), LIMITS).unwrap()));
 
     let ack = Event::AudioReceived(AudioReceived {
-        stream_id: Uuid::now_v7().to_string(),
+        stream_id: Uuid::now_v7().to_string().into(),
         received_bytes: 192_000,
         received_frames: 50,
         decoded_ms: 1_000,

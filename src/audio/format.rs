@@ -140,7 +140,10 @@ impl FromStr for Encoding {
     type Err = FormatError;
 
     fn from_str(s: &str) -> Result<Self, FormatError> {
-        Self::ALL.into_iter().find(|e| e.name() == s).ok_or_else(|| FormatError::Encoding { got: s.chars().take(32).collect() })
+        Self::ALL
+            .into_iter()
+            .find(|e| e.name() == s)
+            .ok_or_else(|| FormatError::Encoding { got: s.chars().take(32).collect() })
     }
 }
 
@@ -148,7 +151,9 @@ impl FromStr for Encoding {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
     /// No encoding of that name.
-    #[error("format.encoding: '{got}' is not one of pcm_s16le, pcm_s16be, pcm_s24le, pcm_s32le, pcm_f32le, mulaw, alaw, opus, wav, flac, mp3, aac, ogg, webm, mp4, aiff, caf, auto")]
+    #[error(
+        "format.encoding: '{got}' is not one of pcm_s16le, pcm_s16be, pcm_s24le, pcm_s32le, pcm_f32le, mulaw, alaw, opus, wav, flac, mp3, aac, ogg, webm, mp4, aiff, caf, auto"
+    )]
     Encoding {
         /// What was sent, cut to 32 characters.
         got: String,
@@ -229,7 +234,12 @@ impl StreamFormat {
             Some(got) => match u16::try_from(got) {
                 Ok(n) if (1..=CHANNELS_MAX).contains(&n) => Some(n),
                 _ => {
-                    return Err(FormatError::Range { field: "format.channels", got, min: 1, max: u32::from(CHANNELS_MAX) });
+                    return Err(FormatError::Range {
+                        field: "format.channels",
+                        got,
+                        min: 1,
+                        max: u32::from(CHANNELS_MAX),
+                    });
                 }
             },
         };

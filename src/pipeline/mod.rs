@@ -3,6 +3,8 @@
 
 mod budget;
 mod chain;
+mod fan;
+mod figures;
 mod offline;
 mod queue;
 mod stream;
@@ -11,6 +13,7 @@ mod tests;
 
 pub use budget::{MemoryBudget, Reservation};
 pub use chain::{Chain, ChainStep, Scratch};
+pub use figures::{Progress, RunState, StreamError, StreamReport, StreamSettings};
 pub use offline::{OfflineError, OfflineReport, decode_all};
 pub use queue::AudioQueue;
-pub use stream::{Progress, RunState, StreamError, StreamPipeline, StreamReport, StreamSettings};
+pub use stream::StreamPipeline;

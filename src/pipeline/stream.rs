@@ -3,101 +3,20 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::chain::{Chain, Scratch};
+use super::fan::{Stalled, all, push_all};
+use super::figures::{Progress, RunState, StreamError, StreamReport, StreamSettings};
 use super::queue::AudioQueue;
 use crate::analysis::levels::Meter;
 use crate::audio::convert::f32_to_s16;
-use crate::audio::{Encoding, PcmSpec, StreamFormat};
-use crate::decode::{DecodeError, DecodeWarning};
+use crate::audio::{Encoding, PcmSpec};
+use crate::decode::DecodeWarning;
 use crate::protocol::Overflow;
-use crate::sink::{Block, Push, Sink, SinkEvent};
-
-/// How a stream behaves.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamSettings {
-    /// What is sent.
-    pub format: StreamFormat,
-    /// What happens when the queue is full.
-    pub overflow: Overflow,
-    /// Audio the queue may hold.
-    pub queue_ms: u64,
-    /// Audio between acknowledgements; 0: only when asked.
-    pub ack_interval_ms: u32,
-}
+use crate::sink::{Block, Sink, SinkEvent};
 
 /// Queue bytes of a stream whose bit rate is not known yet: a second of 512 kbit/s.
 const QUEUE_BYTES_UNKNOWN: usize = 64 * 1024;
 /// Queue bytes at the most, whatever rate a stream claims.
 const QUEUE_BYTES_MAX: usize = 4 << 20;
-
-/// What a step left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunState {
-    /// Nothing waits.
-    Idle,
-    /// The budget is spent, audio still waits.
-    More,
-    /// A sink is full; run again when it calls.
-    Blocked,
-    /// The stream was asked to end and everything has passed.
-    Finished,
-}
-
-/// Why a stream cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum StreamError {
-    /// Its bytes.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// A decoder panicked: our fault, told as `INTERNAL`.
-    #[error("the decoder failed")]
-    Panicked,
-}
-
-/// What an acknowledgement says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes decoded and handed to every sink.
-    pub received_bytes: u64,
-    /// Frames likewise.
-    pub received_frames: u64,
-    /// Audio time decoded.
-    pub decoded_ms: u64,
-    /// Output samples per channel handed to the sinks.
-    pub output_samples: u64,
-    /// Audio time that waits in the queue, estimated where the encoding does not tell.
-    pub buffered_ms: u64,
-    /// Audio time dropped.
-    pub dropped_ms: u64,
-    /// When the newest of those frames came, in microseconds of the server's clock.
-    pub newest_arrival_us: u64,
-}
-
-/// What is said of a stream at its end.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamReport {
-    /// The last progress.
-    pub progress: Progress,
-    /// Bytes that came, decoded or not.
-    pub arrived_bytes: u64,
-    /// Output time.
-    pub duration_ms: u64,
-    /// Largest magnitude in dB below full scale.
-    pub peak_dbfs: f32,
-    /// Root mean square in dB below full scale.
-    pub rms_dbfs: f32,
-    /// Damage survived.
-    pub warnings: u64,
-}
-
-/// A block a sink would not take yet.
-#[derive(Debug)]
-struct Stalled {
-    samples: Vec<f32>,
-    s16: Vec<i16>,
-    after_gap: bool,
-    /// Sinks that have taken it, a bit each.
-    taken: u64,
-}
 
 /// How far a stream has come in what it was sent.
 #[derive(Clone, Copy, Debug, Default)]
@@ -301,6 +220,11 @@ impl StreamPipeline {
         self.ending = true;
     }
 
+    /// Whether something waits, or there is something to tell.
+    pub fn has_news(&self) -> bool {
+        !self.is_drained() || !self.sink_events.is_empty() || self.damage.is_some() || self.ending
+    }
+
     /// Whether no more audio is taken.
     pub fn is_ending(&self) -> bool {
         self.ending
@@ -489,19 +413,4 @@ impl StreamPipeline {
             }
         }
     }
-}
-
-/// Offers a block to each sink that has not taken it. Returns who has it now, a bit each.
-fn push_all(sinks: &mut [Box<dyn Sink>], block: &Block<'_>, mut taken: u64, events: &mut Vec<SinkEvent>) -> u64 {
-    for (i, sink) in sinks.iter_mut().enumerate() {
-        if taken & 1 << i == 0 && sink.push(block, events) == Push::Taken {
-            taken |= 1 << i;
-        }
-    }
-    taken
-}
-
-/// The mask in which every sink has a block.
-fn all(sinks: usize) -> u64 {
-    (1 << sinks) - 1
 }

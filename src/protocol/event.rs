@@ -1,5 +1,7 @@
 //! What the server says. Field names and order are the protocol's.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -243,7 +245,7 @@ fn source<S: serde::Serializer>(s: S) -> Result<S::Ok, S::Error> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the names are the protocol's own")]
 pub struct AudioReceived {
-    pub stream_id: String,
+    pub stream_id: Arc<str>,
     pub received_bytes: u64,
     pub received_frames: u64,
     pub decoded_ms: u64,

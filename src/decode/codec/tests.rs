@@ -143,7 +143,7 @@ fn flac_of_every_depth_and_channel_count_is_exact() {
         for channels in 1..=8usize {
             let full = 1i64 << (bits - 1);
             let planes: Vec<Vec<i32>> = (0..channels)
-                .map(|_| (0..50).map(|_| (random.below(2 * full as u64) as i64 - full) as i32).collect())
+                .map(|_| (0..50).map(|_| (random.below(2 * full as usize) as i64 - full) as i32).collect())
                 .collect();
             let mut streaminfo = [0; 34];
             streaminfo[..4].copy_from_slice(&[0, 16, 0, 50]);

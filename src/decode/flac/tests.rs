@@ -4,7 +4,6 @@ use super::super::testing::{
 };
 use super::*;
 use crate::audio::{Encoding, PcmSpec};
-use crate::decode::codec::flac::frame::{Parsed, parse};
 
 const STUDIO: PcmSpec = PcmSpec { rate_hz: 48_000, channels: 2 };
 

@@ -3,6 +3,8 @@
 mod echo;
 mod lane;
 mod messages;
+mod opening;
+mod report;
 mod stream;
 mod task;
 
@@ -20,7 +22,6 @@ use uuid::Uuid;
 
 pub(super) use echo::echo;
 pub(super) use messages::connection_info;
-pub(super) use stream::STREAM_RESERVED_BYTES;
 
 use super::accept::Slot;
 use super::guard::Peer;
@@ -38,6 +39,8 @@ use crate::protocol::{
 use crate::session::{Session, SessionLimits, StreamDefaults};
 use crate::websocket::{self, Limits, OpCode, Reader, Role};
 
+/// Memory set aside for an ordinary stream: its decoder, resampler, sinks and a full queue of 48 kHz stereo.
+pub(super) const STREAM_RESERVED_BYTES: u64 = 256 * 1024;
 /// The subprotocol's name.
 const SUBPROTOCOL: &str = "voxgate.v1";
 /// Fragments of a message: a megabyte in kilobytes.

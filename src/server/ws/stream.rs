@@ -1,4 +1,4 @@
-//! A stream as its connection's task owns it: opened with its sinks, fed, acknowledged, ended, its recording awaited.
+//! A stream as its connection's task owns it: fed, acknowledged, ended, its recording awaited.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,29 +7,23 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
+use super::STREAM_RESERVED_BYTES;
 use super::lane::Lane;
-use super::task::{TICK_MS, Task};
-use crate::audio::{OutputChannels, PcmSpec};
-use crate::decode::{DecodeError, DecodeParams, WHOLE_FILE_BYTES_MAX};
-use crate::hub::{LiveStream, LiveStreamMeta};
-use crate::pipeline::{Chain, Progress, Reservation, RunState, StreamError, StreamPipeline, StreamSettings};
-use crate::protocol::{
-    AudioDropped, AudioEnded, AudioLevel, AudioReceived, AudioStarted, ChannelsInfo, EndReason, ErrorCode, Event,
-    OutputInfo, ProtocolError, RecordingInfo, Topic,
-};
+use super::report::{decode_error, ended, reason_name};
+use super::task::Task;
+use crate::hub::LiveStream;
+use crate::pipeline::{Progress, Reservation, RunState, StreamError, StreamPipeline};
+use crate::protocol::{AudioDropped, AudioLevel, AudioReceived, EndReason, ErrorCode, Event, ProtocolError, Topic};
 use crate::server::state::App;
-use crate::session::OpenStream;
-use crate::sink::recorder::{RecordError, Recorded, RecordingHandle, RecordingStart};
-use crate::sink::{Sink, SinkEvent, levels, listeners, voice};
+use crate::sink::SinkEvent;
+use crate::sink::recorder::{RecordError, Recorded, RecordingHandle};
 
-/// Memory set aside for an ordinary stream: its decoder, resampler, sinks and a full queue of 48 kHz stereo.
-pub(crate) const STREAM_RESERVED_BYTES: u64 = 256 * 1024;
 /// Output samples a stream may produce before others get their turn: two seconds of 16 kHz.
 const STEP_BUDGET_SAMPLES: usize = 32_000;
 
 /// How a stream ends.
 #[derive(Debug)]
-enum End {
+pub(super) enum End {
     /// It goes on.
     No,
     /// It drains; then the answer goes to that `id`.
@@ -38,29 +32,29 @@ enum End {
     Closing(EndReason, Option<String>),
 }
 
-type RecordingResult = Result<Recorded, RecordError>;
+pub(super) type RecordingResult = Result<Recorded, RecordError>;
 
 /// A stream of a connection.
 pub(super) struct Stream {
     pub(super) index: u32,
-    stream_id: String,
-    implicit: bool,
-    pipeline: StreamPipeline,
-    live: Arc<LiveStream>,
-    recording: Option<RecordingHandle>,
-    closing: Option<oneshot::Receiver<RecordingResult>>,
-    end: End,
+    pub(super) stream_id: Arc<str>,
+    pub(super) implicit: bool,
+    pub(super) pipeline: StreamPipeline,
+    pub(super) live: Arc<LiveStream>,
+    pub(super) recording: Option<RecordingHandle>,
+    pub(super) closing: Option<oneshot::Receiver<RecordingResult>>,
+    pub(super) end: End,
     /// Frames that came, and who wants to know when which of them has passed.
-    frames_in: u64,
-    flushes: Vec<(u64, Option<String>)>,
+    pub(super) frames_in: u64,
+    pub(super) flushes: Vec<(u64, Option<String>)>,
     /// Speech of the whole stream, where detection was on from its start.
-    speech_ms: Option<u64>,
-    counts_speech: bool,
-    reserved: Reservation,
-    started_ms: u64,
-    heard_ms: u64,
+    pub(super) speech_ms: Option<u64>,
+    pub(super) counts_speech: bool,
+    pub(super) reserved: Reservation,
+    pub(super) started_ms: u64,
+    pub(super) heard_ms: u64,
     /// There may be something to do though no audio came.
-    busy: bool,
+    pub(super) busy: bool,
 }
 
 impl Stream {
@@ -81,7 +75,7 @@ impl Stream {
 
     fn progress_event(&self, p: &Progress, now_us: u64) -> AudioReceived {
         AudioReceived {
-            stream_id: self.stream_id.clone(),
+            stream_id: Arc::clone(&self.stream_id),
             received_bytes: p.received_bytes,
             received_frames: p.received_frames,
             decoded_ms: p.decoded_ms,
@@ -94,140 +88,17 @@ impl Stream {
 }
 
 impl Task {
-    /// Opens a stream, or tells why not.
-    pub(super) fn open_stream(&mut self, open: OpenStream, lane: &mut Lane) {
-        let (index, reply_to, stream_id) = (open.index, open.reply_to.clone(), open.stream_id.clone());
-        match self.try_open(open) {
-            Ok((stream, started)) => {
-                let answer = Event::AudioStarted(Box::new(started));
-                self.session.opened(reply_to.as_deref(), &answer);
-                self.streams.push(stream);
-                self.look_within(TICK_MS);
-                self.send(&answer, reply_to.as_deref(), lane);
-            }
-            Err(e) => {
-                self.session.closed(index);
-                self.fault(e.on_stream(stream_id), reply_to, lane);
-            }
-        }
-    }
-
-    fn try_open(&mut self, open: OpenStream) -> Result<(Box<Stream>, AudioStarted), ProtocolError> {
-        if self.app.drain_deadline_ms().is_some() {
-            return Err(ProtocolError::new(ErrorCode::Draining, "the server is stopping: connect again"));
-        }
-        let overloaded = |what: &str| ProtocolError::new(ErrorCode::Overloaded, what).retry_after_ms(1_000);
-        let config = &self.app.config.audio;
-        let reserved = self
-            .app
-            .memory
-            .reserve(STREAM_RESERVED_BYTES)
-            .ok_or_else(|| overloaded("the server's memory for streams is in use"))?;
-        let params =
-            DecodeParams { format: open.format, output: open.output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
-        let chain = Chain::open(&params).map_err(|e| decode_error(&e, open.implicit))?;
-        let recording = self.recording_of(&open);
-        let now_ms = self.app.clock.now_ms();
-        let live = self
-            .app
-            .streams
-            .insert(LiveStreamMeta {
-                uid: open.uid,
-                stream_id: open.stream_id.clone(),
-                from: self.connection.speaker(),
-                conversation_id: open.conversation_id.clone(),
-                encoding: open.format.encoding,
-                output: open.output,
-                recording_id: recording.as_ref().map(|r| r.handle().id()),
-                started_unix_ms: crate::clock::unix_ms(),
-            })
-            .ok_or_else(|| overloaded("the server has all the streams it takes"))?;
-        let handle = recording.as_ref().map(crate::sink::recorder::Recorder::handle);
-        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(listeners::Listeners::new(Arc::clone(&live)))];
-        if let Some(r) = recording {
-            sinks.push(Box::new(r));
-        }
-        let settings = StreamSettings {
-            format: open.format,
-            overflow: open.overflow,
-            queue_ms: config.queue_ms,
-            ack_interval_ms: open.ack_interval_ms,
-        };
-        let mut stream = Box::new(Stream {
-            index: open.index,
-            stream_id: open.stream_id.clone(),
-            implicit: open.implicit,
-            pipeline: StreamPipeline::new(settings, chain, sinks),
-            live,
-            recording: handle,
-            closing: None,
-            end: End::No,
-            frames_in: 0,
-            flushes: Vec::new(),
-            speech_ms: None,
-            counts_speech: open.speech,
-            reserved,
-            started_ms: now_ms,
-            heard_ms: now_ms,
-            busy: false,
-        });
-        if open.levels {
-            stream.pipeline.add_sink(Box::new(levels::LevelSink::new()));
-        }
-        if open.speech {
-            stream.pipeline.add_sink(Box::new(voice::VoiceSink::new()));
-        }
-        let started = AudioStarted {
-            stream_id: open.stream_id,
-            stream_uid: open.uid.to_string(),
-            stream_index: open.index,
-            format: open.format,
-            output: OutputInfo {
-                encoding: "pcm_s16le",
-                sample_rate: open.output.rate_hz,
-                channels: match (open.output.channels, open.format.channels) {
-                    (OutputChannels::Mono, _) => ChannelsInfo::Count(1),
-                    (OutputChannels::Source, Some(n)) => ChannelsInfo::Count(n),
-                    (OutputChannels::Source, None) => ChannelsInfo::Source,
-                },
-            },
-            recording_id: stream.recording.as_ref().map(RecordingHandle::id),
-        };
-        Ok((stream, started))
-    }
-
-    fn recording_of(&self, open: &OpenStream) -> Option<crate::sink::recorder::Recorder> {
-        let service = self.app.recorder.as_ref().filter(|_| open.record)?;
-        let connection = Arc::clone(&self.connection);
-        let start = RecordingStart {
-            id: uuid::Uuid::now_v7(),
-            stream_uid: open.uid.to_string(),
-            stream_id: open.stream_id.clone(),
-            client_id: self.connection.meta.client_id.clone(),
-            user_id: None,
-            conversation_id: open.conversation_id.clone(),
-            created_at_ms: i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX),
-            spec: PcmSpec { rate_hz: open.output.rate_hz, channels: 1 },
-        };
-        match service.create(start, Arc::new(move || connection.outbox.wake())) {
-            Ok(r) => Some(r),
-            Err(e) => {
-                tracing::error!(error = %e, "recording not created");
-                None
-            }
-        }
-    }
-
     /// Hands a frame to its stream.
     pub(super) fn audio(&mut self, index: u32, frame: &[u8], now_us: u64, lane: &mut Lane) {
         let Some(at) = self.streams.iter().position(|s| s.index == index) else { return };
         let s = &mut self.streams[at];
         s.heard_ms = now_us / 1_000;
         s.frames_in += 1;
-        s.busy = true;
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
-        if let Err(e) = s.pipeline.guarded(|p| p.offer(frame, now_us, scratch, &mut budget)) {
+        let offered = s.pipeline.guarded(|p| p.offer(frame, now_us, scratch, &mut budget));
+        s.busy |= s.pipeline.has_news() || !s.flushes.is_empty();
+        if let Err(e) = offered {
             self.fail_stream(at, &e, lane);
         } else if !self.grow_reservation(at) {
             let e = ProtocolError::new(ErrorCode::Overloaded, "the server's memory for streams is in use")
@@ -305,7 +176,7 @@ impl Task {
     /// Ends a stream without what still waits in it, and says why.
     fn break_off(&mut self, at: usize, told: ProtocolError, lane: &mut Lane) {
         let s = &mut self.streams[at];
-        let told = told.on_stream(s.stream_id.clone());
+        let told = told.on_stream(&*s.stream_id);
         let reply_to = match std::mem::replace(&mut s.end, End::No) {
             End::Draining(_, id) | End::Closing(_, id) => id,
             End::No => None,
@@ -388,7 +259,7 @@ impl Task {
             let text =
                 if times > 1 { format!("{warning} (and {} more like it)", times - 1) } else { warning.to_string() };
             let e = ProtocolError::new(ErrorCode::DecodeFailed, text)
-                .on_stream(self.streams[at].stream_id.clone())
+                .on_stream(&*self.streams[at].stream_id)
                 .detail("warnings", times)
                 .detail("stream_continues", true);
             self.fault(e, None, lane);
@@ -411,7 +282,7 @@ impl Task {
     fn tell_sink_event(&mut self, at: usize, event: SinkEvent, lane: &mut Lane) {
         let wants = self.session.subscriptions();
         let s = &mut self.streams[at];
-        let stream_id = s.stream_id.clone();
+        let stream_id = s.stream_id.to_string();
         let event = match event {
             SinkEvent::SpeechTotal { speech_ms } => {
                 s.speech_ms = s.counts_speech.then_some(speech_ms);
@@ -501,7 +372,7 @@ impl Task {
             if stalled {
                 let e =
                     ProtocolError::new(ErrorCode::StreamStalled, format!("no audio came for {} s", stall_ms / 1_000))
-                        .on_stream(s.stream_id.clone());
+                        .on_stream(&*s.stream_id);
                 self.fault(e, None, lane);
             }
             if stalled || max_s.is_some_and(|m| now_ms.saturating_sub(self.streams[at].started_ms) >= m * 1_000) {
@@ -509,67 +380,4 @@ impl Task {
             }
         }
     }
-
-    /// Brings the sinks that depend on subscriptions in line with them.
-    pub(super) fn update_sinks(&mut self) {
-        let wants = self.session.subscriptions();
-        for s in self.streams.iter_mut().filter(|s| !s.pipeline.is_ending()) {
-            if wants.has(Topic::Levels) {
-                s.pipeline.add_sink(Box::new(levels::LevelSink::new()));
-            } else {
-                s.pipeline.remove_sink(levels::NAME);
-            }
-            if wants.has(Topic::Speech) {
-                s.pipeline.add_sink(Box::new(voice::VoiceSink::new()));
-            }
-            s.busy = true;
-        }
-    }
-}
-
-fn ended(s: &Stream, reason: EndReason, recorded: Option<Recorded>) -> AudioEnded {
-    let r = s.pipeline.report();
-    AudioEnded {
-        stream_id: s.stream_id.clone(),
-        reason,
-        received_bytes: if reason == EndReason::End { r.arrived_bytes } else { r.progress.received_bytes },
-        duration_ms: r.duration_ms,
-        output_samples: r.progress.output_samples,
-        dropped_ms: r.progress.dropped_ms,
-        peak_dbfs: r.peak_dbfs,
-        rms_dbfs: r.rms_dbfs,
-        speech_ms: s.speech_ms,
-        warnings: r.warnings,
-        recording: recorded.map(|rec| RecordingInfo {
-            id: rec.id,
-            url: format!("/api/recordings/{}.wav", rec.id),
-            bytes: rec.bytes,
-            sha256: rec.sha256,
-        }),
-    }
-}
-
-fn reason_name(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::End => "end",
-        EndReason::Cancelled => "cancelled",
-        EndReason::Disconnected => "disconnected",
-        EndReason::Timeout => "timeout",
-        EndReason::Error => "error",
-        EndReason::Drained => "drained",
-    }
-}
-
-fn decode_error(e: &DecodeError, implicit: bool) -> ProtocolError {
-    let code = match e {
-        DecodeError::Unrecognised if implicit => ErrorCode::FormatRequired,
-        DecodeError::Format(crate::audio::FormatError::Missing { .. }) => ErrorCode::FormatRequired,
-        e if e.is_unsupported() => ErrorCode::UnsupportedFormat,
-        _ => ErrorCode::DecodeFailed,
-    };
-    let mut told = ProtocolError::new(code, e.to_string());
-    if let DecodeError::Contradiction { field, declared, found, .. } = e {
-        told = told.detail("field", *field).detail("declared", *declared).detail("found", *found);
-    }
-    told
 }

@@ -148,6 +148,7 @@ impl Task {
         let at = Instant::now() + Duration::from_millis(ms);
         if at < self.timer.deadline() {
             self.timer.as_mut().reset(at);
+            self.connection.outbox.wake(); // the timer must be polled again to count
         }
     }
 
@@ -161,10 +162,10 @@ impl Task {
     }
 
     fn poll_with(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> Poll<()> {
+        self.poll_timer(cx, lane);
         for _ in 0..ROUNDS_MAX {
             let mut progress = self.poll_outbox(cx, lane);
             progress |= self.work_streams(cx, lane);
-            progress |= self.poll_timer(cx, lane);
             progress |= self.poll_read(cx, lane);
             let phase = self.phase;
             self.poll_write(cx, lane);
@@ -288,16 +289,13 @@ impl Task {
         }
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
-        let mut fired = false;
+    fn poll_timer(&mut self, cx: &mut Context<'_>, lane: &mut Lane) {
         while self.timer.as_mut().poll(cx).is_ready() {
-            fired = true;
             let now_ms = self.app.clock.now_ms();
             let next_ms = self.on_timer(now_ms, lane);
             let wait = Duration::from_millis(next_ms.saturating_sub(now_ms).max(1));
             self.timer.as_mut().reset(Instant::now() + wait);
         }
-        fired
     }
 
     /// Looks at everything that depends on time. Returns when to look again.

@@ -1,0 +1,56 @@
+//! How a stream's end and its errors are told.
+
+use super::stream::Stream;
+use crate::decode::DecodeError;
+use crate::protocol::{AudioEnded, EndReason, ErrorCode, ProtocolError, RecordingInfo};
+use crate::sink::recorder::Recorded;
+
+/// The figures of a stream that is over.
+pub(super) fn ended(s: &Stream, reason: EndReason, recorded: Option<Recorded>) -> AudioEnded {
+    let r = s.pipeline.report();
+    AudioEnded {
+        stream_id: s.stream_id.to_string(),
+        reason,
+        received_bytes: if reason == EndReason::End { r.arrived_bytes } else { r.progress.received_bytes },
+        duration_ms: r.duration_ms,
+        output_samples: r.progress.output_samples,
+        dropped_ms: r.progress.dropped_ms,
+        peak_dbfs: r.peak_dbfs,
+        rms_dbfs: r.rms_dbfs,
+        speech_ms: s.speech_ms,
+        warnings: r.warnings,
+        recording: recorded.map(|rec| RecordingInfo {
+            id: rec.id,
+            url: format!("/api/recordings/{}.wav", rec.id),
+            bytes: rec.bytes,
+            sha256: rec.sha256,
+        }),
+    }
+}
+
+/// The reason as it is written to logs and beside recordings.
+pub(super) fn reason_name(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::End => "end",
+        EndReason::Cancelled => "cancelled",
+        EndReason::Disconnected => "disconnected",
+        EndReason::Timeout => "timeout",
+        EndReason::Error => "error",
+        EndReason::Drained => "drained",
+    }
+}
+
+/// What a client is told of bytes that cannot be decoded. `implicit`: the stream was opened by audio alone.
+pub(super) fn decode_error(e: &DecodeError, implicit: bool) -> ProtocolError {
+    let code = match e {
+        DecodeError::Unrecognised if implicit => ErrorCode::FormatRequired,
+        DecodeError::Format(crate::audio::FormatError::Missing { .. }) => ErrorCode::FormatRequired,
+        e if e.is_unsupported() => ErrorCode::UnsupportedFormat,
+        _ => ErrorCode::DecodeFailed,
+    };
+    let mut told = ProtocolError::new(code, e.to_string());
+    if let DecodeError::Contradiction { field, declared, found, .. } = e {
+        told = told.detail("field", *field).detail("declared", *declared).detail("found", *found);
+    }
+    told
+}
