@@ -1,10 +1,18 @@
-//! Decoders do not allocate per packet: once their buffers have grown to the stream's packets, the rest of the stream costs no allocation,
+//! A running stream does not allocate: once the buffers have grown to its frames and packets, the rest of it costs no allocation,
 //! however it is cut.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use voxgate::audio::{Encoding, OutputFormat, StreamFormat};
 use voxgate::decode::{self, DecodeOut, DecodeParams, Decoder, WHOLE_FILE_BYTES_MAX};
+use voxgate::dialect::native::{self, DecodeLimits, Envelope};
+use voxgate::pipeline::{Chain, Scratch, StreamPipeline, StreamSettings};
+use voxgate::protocol::{AudioReceived, Overflow};
+use voxgate::session::{Effect, Route, Session, SessionLimits, StreamDefaults};
+use voxgate::sink::Sink;
+use voxgate::sink::levels::LevelSink;
+use voxgate::websocket::{Incoming, Limits, OpCode, Reader, Role, encode_masked};
 
 /// Feeds `bytes` in pieces; `out` and the decoder keep their memory. Returns the samples that came.
 fn feed(decoder: &mut dyn Decoder, bytes: &[u8], piece_bytes: usize, out: &mut DecodeOut) -> usize {
@@ -95,5 +103,105 @@ fn a_webm_stream_holds_little() {
             std::fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path)).expect("a fixture");
         let peak = info.bytes_max - file.len();
         assert!(peak <= BYTES_MAX, "{path}: {peak} bytes at the peak");
+    }
+}
+
+/// Everything a frame meets between the socket's bytes and the acknowledgement's: framing, session, base64, queue, decoder, down-mix,
+/// resampler, meter, sink, encoding.
+struct WholePath {
+    reader: Reader,
+    session: Session,
+    pipeline: StreamPipeline,
+    scratch: Scratch,
+    base64: Vec<u8>,
+    effects: Vec<Effect>,
+    out: Vec<u8>,
+    acks: usize,
+}
+
+impl WholePath {
+    fn new(rate_hz: u32, channels: u32) -> Self {
+        let format = StreamFormat::new(Encoding::PcmS16le, Some(rate_hz), Some(channels)).expect("a format");
+        let output = OutputFormat::default();
+        let limits = SessionLimits { streams_max: 1, faults_max: 5, decode: DecodeLimits { json_depth: 16 } };
+        let params = DecodeParams { format, output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
+        let settings = StreamSettings { format, overflow: Overflow::Block, queue_ms: 1_000, ack_interval_ms: 20 };
+        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(LevelSink::new())];
+        let read = Limits { message_bytes: 1 << 20, fragments: 16, assembly_ms: 1_000 };
+        Self {
+            reader: Reader::new(Role::Server, read),
+            session: Session::new(limits, StreamDefaults { format, output }, false, uuid::Uuid::now_v7),
+            pipeline: StreamPipeline::new(settings, Chain::open(&params).expect("a decoder"), sinks),
+            scratch: Scratch::default(),
+            base64: Vec::new(),
+            effects: Vec::new(),
+            out: Vec::new(),
+            acks: 0,
+        }
+    }
+
+    fn take(&mut self, mut wire: Vec<u8>, stream_id: &Arc<str>) {
+        let Self { reader, session, pipeline, scratch, base64, effects, out, acks } = self;
+        let mut offer = |frame: &[u8]| {
+            let mut budget = usize::MAX;
+            pipeline.offer(frame, 0, scratch, &mut budget).expect("good audio");
+            pipeline.sink_events.clear();
+        };
+        let read = reader.feed(&mut wire, 0, &mut |message| match message {
+            Incoming::Binary(frame) => match session.route_binary(frame) {
+                Route::Audio { skip, .. } => offer(&frame[skip..]),
+                Route::OpenFirst(_) => offer(frame),
+                Route::Refuse(_) | Route::Empty => panic!("refused"),
+            },
+            Incoming::Text(text) => {
+                effects.clear();
+                session.handle_text(text, base64, effects);
+                assert!(matches!(effects.last(), Some(Effect::Audio { skip: 0, .. })), "{effects:?}");
+                offer(base64);
+            }
+            Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Close(..) => panic!("neither was sent"),
+        });
+        read.expect("good framing");
+        while let Some(p) = pipeline.take_due_ack() {
+            out.clear();
+            let ack = AudioReceived {
+                stream_id: Arc::clone(stream_id),
+                received_bytes: p.received_bytes,
+                received_frames: p.received_frames,
+                decoded_ms: p.decoded_ms,
+                output_samples: p.output_samples,
+                buffered_ms: p.buffered_ms,
+                dropped_ms: p.dropped_ms,
+                processing_us: 0,
+            };
+            native::encode_audio_received(&ack, Envelope { unix_ms: 1, reply_to: None, seq: None }, out);
+            *acks += 1;
+        }
+    }
+}
+
+#[test]
+fn a_running_stream_costs_no_allocation_from_the_socket_to_the_acknowledgement() {
+    use base64::Engine;
+    for (rate_hz, channels, text) in [(16_000, 1, false), (48_000, 2, false), (16_000, 1, true)] {
+        let mut path = WholePath::new(rate_hz, channels);
+        let frame: Vec<u8> = (0..rate_hz as usize / 50 * channels as usize * 2).map(|i| (i * 31) as u8).collect();
+        let mut wire = Vec::new();
+        if text {
+            let data = base64::engine::general_purpose::STANDARD.encode(&frame);
+            let message = format!(r#"{{"type":"audio_data","data":"{data}"}}"#);
+            encode_masked(&mut wire, OpCode::Text, message.as_bytes(), [1, 2, 3, 4]);
+        } else {
+            encode_masked(&mut wire, OpCode::Binary, &frame, [1, 2, 3, 4]);
+        }
+        let stream_id: Arc<str> = "mic".into();
+        let copies: Vec<Vec<u8>> = vec![wire; 150];
+        let mut copies = copies.into_iter();
+        for wire in copies.by_ref().take(50) {
+            path.take(wire, &stream_id);
+        }
+        path.acks = 0;
+        let info = allocation_counter::measure(|| copies.for_each(|wire| path.take(wire, &stream_id)));
+        assert_eq!((info.count_total, path.acks), (0, 100), "{rate_hz} Hz, {channels} channels, base64: {text}");
     }
 }

@@ -107,7 +107,9 @@ async fn run_here(
         pace(&streams, &script, &totals, u64::from(workload.frame_ms), until).await;
     }
     for stream in &streams {
+        // The flush acknowledges all that decodes; the end also what time cut in the middle of a packet.
         stream.owe(OpCode::Text, br#"{"type":"audio_flush","id":"flush"}"#);
+        stream.owe(OpCode::Text, br#"{"type":"audio_end"}"#);
     }
     settle(&streams, &totals, |stream| stream.in_flight.borrow().is_empty()).await?;
     let wall_s = begun.elapsed().as_secs_f64();
@@ -355,7 +357,7 @@ impl Stream {
         match incoming {
             Incoming::Text(text) => match received_bytes(text) {
                 Some(bytes) => self.acknowledged(bytes, now, totals),
-                None => self.message(text),
+                None => self.message(text, now, totals),
             },
             Incoming::Ping(payload) => {
                 encode_masked(&mut self.owed.borrow_mut(), OpCode::Pong, payload, [0; 4]);
@@ -375,10 +377,13 @@ impl Stream {
         }
     }
 
-    fn message(&self, text: &str) {
+    fn message(&self, text: &str, now: Instant, totals: &Totals) {
         match serde_json::from_str(text) {
             Ok(ServerMessage::AudioStarted { .. }) => self.started.set(true),
             Ok(ServerMessage::Error { code, message, .. }) => self.fail(format!("{code}: {message}")),
+            Ok(ServerMessage::AudioEnded(ended)) if ended.reason == "end" => {
+                self.acknowledged(ended.received_bytes, now, totals);
+            }
             Ok(ServerMessage::AudioEnded(ended)) => self.fail(format!("the server ended it: {}", ended.reason)),
             Ok(ServerMessage::Ping) => {
                 encode_masked(&mut self.owed.borrow_mut(), OpCode::Text, br#"{"type":"pong"}"#, [0; 4]);

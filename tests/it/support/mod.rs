@@ -3,6 +3,7 @@
 pub mod process;
 pub mod sound;
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -93,6 +94,8 @@ pub struct Client {
     pub hello: Value,
     /// Binary messages met while waiting for text.
     pub binary: Vec<Vec<u8>>,
+    /// Text messages met while waiting for binary ones: the two have queues of their own and overtake each other.
+    pub text: VecDeque<Value>,
 }
 
 impl Client {
@@ -100,7 +103,7 @@ impl Client {
         let (mut ws, _) = tokio_tungstenite::connect_async(format!("ws://{addr}{path}")).await.unwrap();
         let hello = next_json(&mut ws).await;
         assert_eq!(hello["type"], "connection_established");
-        Self { ws, hello, binary: Vec::new() }
+        Self { ws, hello, binary: Vec::new(), text: VecDeque::new() }
     }
 
     pub async fn send(&mut self, message: Value) {
@@ -117,6 +120,9 @@ impl Client {
 
     /// The next text message; binary ones are kept aside.
     pub async fn next(&mut self) -> Value {
+        if let Some(m) = self.text.pop_front() {
+            return m;
+        }
         loop {
             match tokio::time::timeout(PATIENCE, self.ws.next()).await.expect("a message in time") {
                 Some(Ok(Message::Text(t))) => return serde_json::from_str(&t).unwrap(),
@@ -153,6 +159,7 @@ impl Client {
         while self.binary.len() < count {
             match tokio::time::timeout(PATIENCE, self.ws.next()).await.expect("a message in time") {
                 Some(Ok(Message::Binary(b))) => self.binary.push(b.to_vec()),
+                Some(Ok(Message::Text(t))) => self.text.push_back(serde_json::from_str(&t).unwrap()),
                 Some(Ok(_)) => {}
                 other => panic!("a binary message, not {other:?}"),
             }
