@@ -223,6 +223,27 @@ fn core_touches_nothing_outside() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Failures.md row 30: a wall clock that jumps moves timestamps and nothing else, because timers cannot reach it. Every caller of
+/// `unix_ms` writes what it gets into something a person reads.
+#[test]
+fn only_timestamps_follow_the_wall_clock() {
+    let readers: Vec<_> = sources()
+        .iter()
+        .filter(|s| s.code.contains("SystemTime") && s.module != "clock")
+        .map(|s| s.path.display().to_string())
+        .collect();
+    assert!(readers.is_empty(), "ask crate::clock instead: {readers:?}");
+    let stamps =
+        ["server/ws/mod.rs", "server/ws/opening.rs", "server/ws/task.rs", "server/api/health.rs", "recorder/mod.rs"];
+    for s in sources().iter().filter(|s| s.code.contains("unix_ms()") && s.module != "clock") {
+        let path = s.path.display().to_string();
+        assert!(
+            stamps.iter().any(|known| path.ends_with(known)),
+            "{path}: is this a timestamp and no timer? Then list it here"
+        );
+    }
+}
+
 #[test]
 fn every_module_has_its_place() {
     for source in sources() {

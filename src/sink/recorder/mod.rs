@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -71,11 +71,7 @@ impl RecorderConfig {
             tick: Duration::from_millis(300),
             stall_limit: Duration::from_secs(5),
             riff_bytes_max: wav::RIFF_SIZE_MAX,
-            clock: Arc::new(|| {
-                SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
-            }),
+            clock: Arc::new(|| i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX)),
         }
     }
 }
