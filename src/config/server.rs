@@ -65,7 +65,7 @@ impl ServerConfig {
             checker.fault(
                 "server.bind",
                 format!("{} is reachable from other machines and authentication is off", self.bind),
-                "set auth.mode = \"jwt\", bind to 127.0.0.1, or start with --insecure-no-auth",
+                "bind to 127.0.0.1 behind a proxy that authenticates, or start with --insecure-no-auth",
             );
         }
     }
