@@ -211,6 +211,20 @@ mod tests {
     }
 
     #[test]
+    fn what_could_begin_another_file_is_passed_over_with_the_rest() {
+        // A length that is none, so that each "F" may begin a file; four bytes of the offset are left when the stream ends.
+        let mut bytes = aifc(b"NONE", 16, b"FOFORFOR\0\x01FO");
+        let at = bytes.windows(4).position(|w| w == b"SSND").expect("SSND") + 4;
+        bytes[at..at + 4].fill(0xff);
+        for (skip, want) in [(8, &[1, 0x464f][..]), (16, &[])] {
+            bytes[at + 7] = skip;
+            let decoded = decode(&params(Encoding::Aiff), &bytes, Cut::Every(1)).expect("decodes");
+            assert_eq!((&decoded.s16()[..], &decoded.warnings[..]), (want, &[][..]));
+            assert_same_however_cut(&params(Encoding::Aiff), &bytes);
+        }
+    }
+
+    #[test]
     fn damage_never_panics() {
         let alive = survive_damage(&params(Encoding::Aiff), &fixture("studio48.aiff")[..8_000], 2_000, 8_000);
         assert!((200..2_000).contains(&alive), "{alive} of 2000 still gave samples");

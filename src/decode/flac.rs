@@ -68,7 +68,12 @@ impl FlacStream {
                 Found::Again => {}
                 Found::Nothing => return Ok(false),
                 Found::Restart => {
-                    self.frames.end_stream(out);
+                    if self.frames.skipped > 0 {
+                        // A step of its own: an error in the beginning that follows would take the warning with it.
+                        self.frames.told_skipped(out);
+                        return Ok(true);
+                    }
+                    self.frames.begin_stream();
                     self.head = Some(Head::new());
                     // The marker is read again as the beginning it is.
                     let buf = std::mem::take(&mut self.frames.buf);

@@ -200,8 +200,16 @@ impl<H: FrameHeader> Framer<H> {
                 (true, false) => Judgement::NoFrame,
             };
         }
-        let confirmed = H::parse(after).is_some_and(|next| next.is_same_stream(header)) || tag_bytes(after).is_some();
-        if confirmed { Judgement::Frame } else { Judgement::NoFrame }
+        if H::parse(after).is_some_and(|next| next.is_same_stream(header)) {
+            return Judgement::Frame;
+        }
+        match tag_bytes(after) {
+            Some(Some(_)) => Judgement::Frame,
+            // Whether it is a tag is told by its whole header.
+            Some(None) if self.ended => Judgement::Frame,
+            Some(None) => Judgement::NeedsMore,
+            None => Judgement::NoFrame,
+        }
     }
 
     fn accept(&mut self, header: H, warnings: &mut Vec<DecodeWarning>) {

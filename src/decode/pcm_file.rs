@@ -45,6 +45,13 @@ impl<L: Layout> PcmFile<L> {
     }
 }
 
+/// What is left of `bytes` behind those that are no samples yet.
+fn past<'a>(skip: &mut u64, bytes: &'a [u8]) -> &'a [u8] {
+    let skipped = usize::try_from(*skip).map_or(bytes.len(), |skip| skip.min(bytes.len()));
+    *skip -= skipped as u64;
+    &bytes[skipped..]
+}
+
 impl<L: Layout> Decoder for PcmFile<L> {
     fn decode(&mut self, input: &[u8], out: &mut DecodeOut) -> Result<Step, DecodeError> {
         let mut consumed = 0;
@@ -65,12 +72,12 @@ impl<L: Layout> Decoder for PcmFile<L> {
                     }
                 }
                 Event::Data(bytes) if self.skip > 0 => {
-                    let skipped = self.skip.min(bytes.len() as u64);
-                    self.skip -= skipped;
-                    self.walker.took(skipped as usize);
-                    consumed += skipped as usize;
+                    let skipped = bytes.len() - past(&mut self.skip, bytes).len();
+                    self.walker.took(skipped);
+                    consumed += skipped;
                 }
                 Event::Data(bytes) | Event::Held(bytes) => {
+                    let bytes = past(&mut self.skip, bytes);
                     let (spec, reader) = self.samples.as_mut().expect("the walker tells of data only behind its start");
                     out.pcm.spec = *spec;
                     let taken = reader.push(bytes, &mut out.pcm.samples);
@@ -98,7 +105,7 @@ impl<L: Layout> Decoder for PcmFile<L> {
         if let Some((spec, reader)) = &mut self.samples {
             out.pcm.spec = *spec;
             // Less than a step takes.
-            reader.push(self.walker.last_samples(), &mut out.pcm.samples);
+            reader.push(past(&mut self.skip, self.walker.last_samples()), &mut out.pcm.samples);
             reader.drop_tail(&mut out.warnings);
         }
         self.walker.finish(&mut out.warnings)?;

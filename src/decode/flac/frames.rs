@@ -57,11 +57,6 @@ impl Frames {
         self.header = None;
     }
 
-    pub(super) fn end_stream(&mut self, out: &mut DecodeOut) {
-        self.told_skipped(out);
-        self.header = None;
-    }
-
     pub(super) fn restart_with(&mut self, buf: Vec<u8>) {
         self.buf = buf;
         self.start = 0;

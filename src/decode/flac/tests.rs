@@ -1,6 +1,6 @@
 use super::super::codec::flac::frame::{Parsed, parse};
 use super::super::testing::{
-    Cut, Decoded, assert_same_however_cut, decode, fixture, params, params_raw, s16, survive_damage,
+    Cut, Decoded, assert_same_however_cut, decode, fixture, params, params_raw, run, s16, survive_damage,
 };
 use super::*;
 use crate::audio::{Encoding, PcmSpec};
@@ -219,4 +219,18 @@ fn damage_never_panics() {
         let alive = survive_damage(&params(Encoding::Flac), &bytes[..20_000], 600, 30_000);
         assert!(alive > 100, "{name}: {alive} of 600 still gave samples");
     }
+}
+
+#[test]
+fn what_was_passed_over_is_told_even_if_the_next_stream_is_damaged() {
+    let mut bytes = fixture("live16.flac")[..42].to_vec();
+    // STREAMINFO becomes the last block of metadata.
+    bytes[4] |= 0x80;
+    bytes.extend([0; 94]);
+    bytes.extend(b"fLaC\0\0\0\x22");
+    bytes.extend([0; 34]);
+    let decoded = run(&params(Encoding::Flac), &bytes, Cut::Whole);
+    assert!(matches!(decoded.error, Some(DecodeError::Malformed { container: "FLAC", .. })), "{:?}", decoded.error);
+    assert_eq!(decoded.warnings, [DecodeWarning::Resynced { container: "FLAC", bytes: 94 }]);
+    assert_same_however_cut(&params(Encoding::Flac), &bytes);
 }

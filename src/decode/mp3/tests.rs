@@ -50,6 +50,19 @@ fn cuts_do_not_matter() {
 }
 
 #[test]
+fn what_only_begins_like_a_tag_confirms_no_frame() {
+    let first = LIVE16.windows(2).position(|w| w == [0xff, 0xf3]).expect("a frame");
+    let audio = &LIVE16[first..];
+    let frame_bytes = super::Header::parse(audio).expect("a frame").frame_bytes;
+    // A size of an ID3v2 tag has no byte above 0x7f; that is told by the last of its ten bytes.
+    let bytes = [&audio[..frame_bytes], b"ID3\x04\0\0\0\0\0\x80", audio].concat();
+    let decoded = run(&native(Encoding::Mp3), &bytes, Cut::Whole);
+    let skipped = DecodeWarning::Resynced { container: "MP3", bytes: frame_bytes as u64 + 10 };
+    assert_eq!((&decoded.error, &decoded.warnings[..]), (&None, &[skipped][..]));
+    assert_same_however_cut(&native(Encoding::Mp3), &bytes);
+}
+
+#[test]
 fn a_stream_joined_in_the_middle_plays_from_its_first_whole_frame() {
     // The bit reservoir is empty: what needs it is silent, nothing fails.
     let decoded = run(&native(Encoding::Mp3), &STUDIO[5_000..], Cut::Whole);

@@ -325,6 +325,29 @@ fn damage_is_told_and_the_stream_goes_on() {
 }
 
 #[test]
+fn a_block_shorter_than_its_header_is_damage() {
+    // What follows the element would complete the header, and the payload would begin beyond the block's end.
+    for name in ["file-opus.webm", "studio48-pcm.mka"] {
+        let (ebml, tracks, packets) = taken_apart(&fixture(name));
+        let blocks: Vec<_> = packets[..6].iter().map(|p| simple_block(0, p)).collect();
+        let whole = undamaged(&stream(&ebml, &tracks, &blocks));
+        for bytes in 0..4 {
+            let short = element(id::SIMPLE_BLOCK, &[0x81, 0, 0][..bytes]);
+            let cluster = vec![0x1F, 0x43, 0xB6, 0x75, 0xFF];
+            let spoiled = [&blocks[..3], &[short, cluster], &blocks[3..]].concat();
+            let spoiled = stream(&ebml, &tracks, &spoiled);
+            let decoded = decode(&spoiled);
+            assert_eq!(decoded.error, None);
+            // The identifier, the size in eight bytes and the content are passed over.
+            let resynced = DecodeWarning::Resynced { container: "WebM", bytes: 9 + bytes as u64 };
+            assert_eq!(decoded.warnings, [resynced], "{name}, {bytes} bytes");
+            assert!(decoded.samples == whole.samples, "{name}, {bytes} bytes");
+            assert_same_however_cut(&webm(), &spoiled);
+        }
+    }
+}
+
+#[test]
 fn an_end_inside_a_block_is_told() {
     let bytes = file("recorders/chromium-opus.webm");
     let decoded = decode(&bytes[..bytes.len() - 5]);
