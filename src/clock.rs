@@ -2,6 +2,8 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::protocol::Timestamp;
+
 /// A monotonic clock that starts with the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
@@ -37,8 +39,5 @@ pub fn unix_ms() -> u64 {
 
 /// A moment as RFC 3339 in UTC with milliseconds.
 pub fn rfc3339(unix_ms: u64) -> String {
-    i64::try_from(unix_ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .map_or_else(|| "9999-12-31T23:59:59.999Z".to_owned(), |t| format!("{t:.3}"))
+    Timestamp(unix_ms).to_string()
 }

@@ -6,6 +6,7 @@ mod command;
 mod error;
 mod event;
 mod names;
+mod timestamp;
 
 pub use close::CloseCode;
 pub use command::{AudioData, AudioStart, Command, Envelope, Framing, ListenTarget, OutputRequest, Overflow};
@@ -16,3 +17,4 @@ pub use event::{
     RecordingInfo, ServerInfo, ServerState, SessionInfo, Speaker, StreamInfo,
 };
 pub use names::{EventSet, IdError, NAME_CHARS_MAX, Topic, check_name};
+pub use timestamp::Timestamp;

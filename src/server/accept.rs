@@ -34,7 +34,7 @@ pub struct AcceptError {
 /// A socket's place: among all, among its address's, among the handshakes under way.
 pub(super) struct Slot {
     _place: OwnedSemaphorePermit,
-    _address: Option<AddressCount>,
+    _address: AddressCount,
     /// Given back once the handshake is done.
     pub(super) handshake: Option<OwnedSemaphorePermit>,
 }
@@ -115,8 +115,8 @@ impl Listener {
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
                     short = false;
-                    let Some(_address) = self.count(peer.ip()) else { continue };
-                    let slot = Slot { _place: place, _address: Some(_address), handshake: Some(handshake) };
+                    let Some(address) = self.count(peer.ip()) else { continue };
+                    let slot = Slot { _place: place, _address: address, handshake: Some(handshake) };
                     let Ok(socket) = socket.into_std() else { continue };
                     lanes.hand(Accepted { socket, peer, slot }).await;
                 }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::audio::{OutputFormat, StreamFormat};
 use crate::dialect::native::{self, DecodeLimits};
-use crate::protocol::{Command, ErrorCode, Event, EventSet, Framing, ListenTarget, Overflow, ProtocolError, Topic};
+use crate::protocol::{Command, ErrorCode, Event, EventSet, ListenTarget, Overflow, ProtocolError, Topic};
 
 pub use streams::Route;
 use streams::Streams;
@@ -306,9 +306,4 @@ impl Session {
         fx.push(Effect::Subscriptions(self.subscriptions));
         fx.push(Effect::Send(Event::SubscriptionUpdated { active: self.subscriptions.topics(), denied }, id));
     }
-}
-
-/// Whether a framing takes binary frames without a tag.
-fn is_raw(framing: Framing) -> bool {
-    framing == Framing::Raw
 }

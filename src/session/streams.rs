@@ -5,7 +5,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use uuid::Uuid;
 
-use super::{Effect, OpenStream, SessionLimits, StreamDefaults, is_raw};
+use super::{Effect, OpenStream, SessionLimits, StreamDefaults};
 use crate::audio::{Encoding, OutputFormat, StreamFormat};
 use crate::protocol::{
     AudioData, AudioStart, ErrorCode, EventSet, Framing, OutputRequest, Overflow, ProtocolError, Topic,
@@ -206,12 +206,12 @@ impl Streams {
         if payload.is_empty() {
             return Route::Empty;
         }
-        let raw = self.open.iter_mut().rev().find(|s| is_raw(s.framing) && !s.ending);
+        let raw = self.open.iter_mut().rev().find(|s| s.framing == Framing::Raw && !s.ending);
         if let Some(s) = raw {
             s.received_bytes += payload.len() as u64;
             return Route::Audio { index: s.index, skip: 0 };
         }
-        if self.open.iter().any(|s| !is_raw(s.framing)) {
+        if self.open.iter().any(|s| s.framing == Framing::Tagged) {
             return self.route_tagged(payload);
         }
         if self.any_started {
@@ -234,11 +234,8 @@ impl Streams {
             return self.refuse(e);
         };
         let index = u32::from_le_bytes(*tag);
-        match self.open.iter_mut().find(|s| s.index == index && !is_raw(s.framing) && !s.ending) {
-            Some(s) if payload.len() == TAG_BYTES => {
-                let _ = s;
-                Route::Empty
-            }
+        match self.open.iter_mut().find(|s| s.index == index && s.framing == Framing::Tagged && !s.ending) {
+            Some(_) if payload.len() == TAG_BYTES => Route::Empty,
             Some(s) => {
                 s.received_bytes += (payload.len() - TAG_BYTES) as u64;
                 Route::Audio { index, skip: TAG_BYTES }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::protocol::{AudioReceived, Event};
+use crate::protocol::{AudioReceived, Event, Timestamp};
 
 /// What stands around an event.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,7 @@ pub fn encode_audio_received(a: &AudioReceived, envelope: Envelope<'_>, out: &mu
 
 fn tail(envelope: Envelope<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"timestamp\":\"");
-    timestamp(envelope.unix_ms, out);
+    write!(out, "{}", Timestamp(envelope.unix_ms)).expect("writing to a Vec cannot fail");
     out.push(b'"');
     if let Some(id) = envelope.reply_to {
         out.extend_from_slice(b",\"reply_to\":");
@@ -76,12 +76,4 @@ fn decimal(mut n: u64, out: &mut Vec<u8>) {
         }
     }
     out.extend_from_slice(&digits[at..]);
-}
-
-/// RFC 3339 in UTC with milliseconds.
-fn timestamp(unix_ms: u64, out: &mut Vec<u8>) {
-    match jiff::Timestamp::from_millisecond(i64::try_from(unix_ms).unwrap_or(i64::MAX)) {
-        Ok(t) => write!(out, "{t:.3}").expect("writing to a Vec cannot fail"),
-        Err(_) => out.extend_from_slice(b"9999-12-31T23:59:59.999Z"),
-    }
 }

@@ -143,7 +143,7 @@ impl Task {
     }
 
     /// Ends every stream for one reason.
-    pub(super) fn end_streams(&mut self, reason: EndReason, _: &mut Lane) {
+    pub(super) fn end_streams(&mut self, reason: EndReason) {
         for at in 0..self.streams.len() {
             self.end_stream(at, reason, None);
         }

@@ -119,11 +119,11 @@ impl Task {
         lane.out.extend_from_slice(&[0; HEADER_BYTES]);
         native::encode(event, envelope, &mut lane.out);
         let text_bytes = lane.out.len() - from - HEADER_BYTES;
-        let mut header = Vec::new();
         if let Ok(n @ 126..) = u16::try_from(text_bytes) {
             let [hi, lo] = n.to_be_bytes();
             lane.out[from..from + HEADER_BYTES].copy_from_slice(&[0x81, 126, hi, lo]);
         } else {
+            let mut header = Vec::new();
             websocket::encode_header(&mut header, OpCode::Text, text_bytes);
             lane.out.splice(from..from + HEADER_BYTES, header);
         }
@@ -139,7 +139,7 @@ impl Task {
         self.phase = Phase::Closing(self.app.clock.now_ms() + CLOSE_WAIT_MS);
         self.look_within(CLOSE_WAIT_MS);
         let end = if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected };
-        self.end_streams(end, lane);
+        self.end_streams(end);
         tracing::debug!(connection = %self.connection.meta.id, code = code.code(), reason, "closing");
     }
 
@@ -153,11 +153,11 @@ impl Task {
     }
 
     /// The socket is gone: streams end, listeners leave.
-    fn gone(&mut self, lane: &mut Lane) {
+    fn gone(&mut self) {
         if self.phase != Phase::Gone {
             self.phase = Phase::Gone;
             self.out = Vec::new();
-            self.end_streams(EndReason::Disconnected, lane);
+            self.end_streams(EndReason::Disconnected);
         }
     }
 
@@ -215,7 +215,7 @@ impl Task {
         if self.streams.is_empty() {
             self.close(CloseCode::Draining, "the server is stopping: connect again", lane);
         } else if self.app.clock.now_ms() >= deadline_ms {
-            self.end_streams(EndReason::Drained, lane);
+            self.end_streams(EndReason::Drained);
         }
     }
 
@@ -233,7 +233,7 @@ impl Task {
                 true
             }
             Poll::Ready(_) => {
-                self.gone(lane);
+                self.gone();
                 true
             }
         }
@@ -303,14 +303,14 @@ impl Task {
         if let Phase::Closing(until_ms) = self.phase
             && now_ms >= until_ms
         {
-            self.gone(lane);
+            self.gone();
         }
         let config = &self.app.config.connections;
         let (interval_ms, timeout_ms) = (config.heartbeat_interval_ms, config.heartbeat_timeout_ms);
         let heard_ms = self.connection.counters.last_activity_ms.load(Relaxed);
         let stuck = !self.out.is_empty() && now_ms.saturating_sub(self.wrote_ms) >= timeout_ms;
         if stuck {
-            self.gone(lane); // a close frame could not be written either
+            self.gone(); // a close frame could not be written either
         } else if now_ms.saturating_sub(heard_ms) >= timeout_ms {
             self.close(CloseCode::Idle, "no traffic", lane);
         } else if now_ms.saturating_sub(heard_ms) >= interval_ms
@@ -350,21 +350,21 @@ impl Task {
                     pending.drain(..n);
                     self.out = pending;
                 }
-                None => self.gone(lane),
+                None => self.gone(),
             }
         } else if !lane.out.is_empty() {
             let n = self.write(cx, &lane.out);
             match n {
                 Some(n) => self.out.extend_from_slice(&lane.out[n..]),
-                None => self.gone(lane),
+                None => self.gone(),
             }
             lane.out.clear();
         }
         if self.phase == Phase::Closing(0) && self.out.is_empty() {
-            self.gone(lane);
+            self.gone();
         }
         if self.out.len() > self.app.config.connections.queue_bytes {
-            self.gone(lane); // a frame may be cut in the middle: not even a close can follow
+            self.gone(); // a frame may be cut in the middle: not even a close can follow
         }
     }
 
