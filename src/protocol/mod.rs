@@ -5,6 +5,7 @@ mod close;
 mod command;
 mod error;
 mod event;
+mod identity;
 mod names;
 mod timestamp;
 
@@ -16,5 +17,6 @@ pub use event::{
     ConnectionInfo, ConnectionLimits, EndReason, Event, HeartbeatInfo, ListenedStream, OutputInfo, QueueInfo,
     RecordingInfo, ServerInfo, ServerState, SessionInfo, Speaker, StreamInfo,
 };
+pub use identity::{ConversationRule, Identity};
 pub use names::{EventSet, IdError, NAME_CHARS_MAX, Topic, check_name};
 pub use timestamp::Timestamp;
