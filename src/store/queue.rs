@@ -179,16 +179,19 @@ impl Drop for Abandon {
     }
 }
 
-/// Keeps what is queued until the queue is closed and empty. Gives the keeper back for its own end.
-pub(super) async fn run<K: Keeper>(queue: Arc<Queue>, mut keeper: K) -> K {
+/// Keeps what is queued until the queue is closed and empty. Gives the keeper back for its own end. Let go at any time, before its first
+/// poll too, it tells those that wait.
+pub(super) fn run<K: Keeper>(queue: Arc<Queue>, mut keeper: K) -> impl Future<Output = K> + Send {
     let abandon = Abandon(Arc::clone(&queue));
-    while let Some(group) = queue.next_group().await {
-        let (writes, bytes) = (group.len(), group.iter().map(Write::bytes).sum());
-        keep_group(&queue, &mut keeper, group).await;
-        queue.finished(writes, bytes);
+    async move {
+        while let Some(group) = queue.next_group().await {
+            let (writes, bytes) = (group.len(), group.iter().map(Write::bytes).sum());
+            keep_group(&queue, &mut keeper, group).await;
+            queue.finished(writes, bytes);
+        }
+        drop(abandon);
+        keeper
     }
-    drop(abandon);
-    keeper
 }
 
 async fn keep_group<K: Keeper>(queue: &Queue, keeper: &mut K, mut group: Vec<Write>) {

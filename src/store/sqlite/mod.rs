@@ -70,9 +70,9 @@ impl SqliteStore {
         let (alive, ended) = watch::channel(());
         let (history, lock_wait_ms) = (options.history_messages.max(1), options.lock_wait_ms);
         let writer = Writer::new(database, connection, history);
-        let (writes, pool) = (Arc::clone(&queue), readers.clone());
+        let (running, pool) = (queue::run(Arc::clone(&queue), writer), readers.clone());
         tokio::spawn(async move {
-            let writer = queue::run(writes, writer).await;
+            let writer = running.await;
             // The last connection to go folds the log into the file: it must be the one that may write.
             pool.close().await;
             writer.close().await;
