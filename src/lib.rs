@@ -20,6 +20,7 @@ pub mod config;
 pub mod hub;
 pub mod pipeline;
 pub mod sink;
+pub mod store;
 pub mod telemetry;
 pub mod upstream;
 
