@@ -54,7 +54,13 @@ pub struct AuthSetupError {
 }
 
 fn list(faults: &[KeyFault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    match faults {
+        [fault] => fault.to_string(),
+        several => {
+            let lines: String = several.iter().map(|fault| format!("\n  {fault}")).collect();
+            format!("{} faults in the keys{lines}", several.len())
+        }
+    }
 }
 
 /// What is wrong with one `[auth]` setting, and what would be right.

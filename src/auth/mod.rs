@@ -87,7 +87,7 @@ impl<'a> Parts<'a> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, payload) = message.split_once('.')?;
         let header: Header = claims::object(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?;
-        header.crit.is_none().then_some(Self { header, message, claims, signature })
+        header.crit.is_none().then_some(Self { header, message, claims: payload, signature })
     }
 }
 
