@@ -37,6 +37,11 @@ pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Seconds since the Unix epoch: for the dates in tokens, which their issuer wrote in wall-clock time. No timer goes by it.
+pub fn unix_s() -> u64 {
+    unix_ms() / 1_000
+}
+
 /// A moment as RFC 3339 in UTC with milliseconds.
 pub fn rfc3339(unix_ms: u64) -> String {
     Timestamp(unix_ms).to_string()

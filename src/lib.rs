@@ -15,6 +15,7 @@ pub mod session;
 pub mod websocket;
 
 // runtime
+pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod hub;

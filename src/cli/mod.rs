@@ -13,6 +13,7 @@ mod settings;
 mod terminal;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ enum Command {
     Bench(bench::Args),
     Listen(listen::Args),
     Decode(decode::Args),
+    Token(token::Args),
     Check(check::Args),
     Demo(demo::Args),
 }
@@ -86,6 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Bench(args) => bench::run(args),
         Command::Listen(args) => listen::run(args),
         Command::Decode(args) => decode::run(&args),
+        Command::Token(args) => token::run(args),
         Command::Check(args) => check::run(&args),
         Command::Demo(args) => demo::run(args),
     };

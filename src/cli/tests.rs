@@ -33,6 +33,8 @@ fn the_documented_lines_are_taken() {
         "voxgate listen --stream x --url ws://h:1 -o out.wav --token t",
         "voxgate listen --conversation x -o -",
         "voxgate decode f -o out.wav --rate 16000 --channels source",
+        "voxgate token --user ada --role admin --role speaker --ttl 1h --secret s",
+        "voxgate token --user ada --secret-file f --conversation team-* --jti j --audience a --issuer i",
         "voxgate check --config voxgate.toml",
         "voxgate demo --once",
     ] {
@@ -59,6 +61,10 @@ fn wrong_lines_are_bad_usage() {
         "voxgate listen --stream a --conversation b",
         "voxgate decode f",
         "voxgate decode f -o o --channels 2",
+        "voxgate token --user ada",
+        "voxgate token --secret s",
+        "voxgate token --user ada --secret s --secret-file f",
+        "voxgate token --user ada --secret s --ttl 1w",
     ] {
         let error = parse(line).expect_err(line);
         assert_eq!(error.exit_code(), 2, "{line}");

@@ -5,4 +5,5 @@ mod audio;
 mod failures;
 mod http;
 mod support;
+mod token;
 mod ws;
