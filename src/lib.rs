@@ -19,6 +19,7 @@ pub mod clock;
 pub mod config;
 pub mod hub;
 pub mod pipeline;
+pub mod resilience;
 pub mod sink;
 pub mod telemetry;
 pub mod upstream;

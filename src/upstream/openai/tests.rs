@@ -1,0 +1,1 @@
+//! The responder against a real HTTP server.
