@@ -4,5 +4,6 @@
 mod audio;
 mod failures;
 mod http;
+mod responder;
 mod support;
 mod ws;

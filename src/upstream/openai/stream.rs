@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use eventsource_stream::{EventStream, EventStreamError};
 use futures_core::Stream;
+use memchr::{memchr2, memrchr2};
 use tokio::time::{Instant, Sleep};
 
 use super::wire::{self, Part};
@@ -16,7 +17,7 @@ use crate::upstream::RespondError;
 
 /// Bytes of an event, or of a whole JSON answer. A chunk has a few hundred; this is room for the largest answer in one.
 const EVENT_BYTES_MAX: usize = 1 << 20;
-/// The parser moves what it has not read yet at each line: handed some kilobytes at a time, that is little.
+/// The parser moves all it has not read yet at each line: handed some kilobytes at a time, that is little.
 const PIECE_BYTES: usize = 4 * 1024;
 /// How a stream of events ends.
 const DONE: &str = "[DONE]";
@@ -76,6 +77,9 @@ impl Parts {
                 let mut document = Vec::new();
                 while let Some(piece) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await {
                     document.extend_from_slice(&piece?);
+                    if document.len() > EVENT_BYTES_MAX {
+                        return Err(RespondError::Malformed { what: "a document without end" });
+                    }
                 }
                 wire::part(&document).map(Some)
             }
@@ -83,11 +87,14 @@ impl Parts {
     }
 }
 
-/// A body that is neither endless without an event nor silent for too long, in small pieces and without a byte order mark (which
-/// eventsource-stream 0.2.3 panics at).
+/// A body that is neither endless without an event nor silent for too long, in whole lines (the parser reads a line from its beginning
+/// whenever more of it comes) and without a byte order mark (at which eventsource-stream 0.2.3 panics).
 pub(super) struct Bounded {
     body: Body,
-    rest: Bytes,
+    /// Whole lines not handed out yet.
+    lines: Bytes,
+    /// The beginning of a line whose end has not come.
+    begun: BytesMut,
     stall: Duration,
     silence: Pin<Box<Sleep>>,
     /// Bytes of a byte order mark seen so far; none can come any more past its length.
@@ -101,7 +108,8 @@ impl Bounded {
     fn new(body: Body, stall: Duration) -> Self {
         Self {
             body,
-            rest: Bytes::new(),
+            lines: Bytes::new(),
+            begun: BytesMut::new(),
             stall,
             silence: Box::pin(tokio::time::sleep(stall)),
             mark: 0,
@@ -111,22 +119,31 @@ impl Bounded {
         }
     }
 
-    fn skip_mark(&mut self) {
-        while self.mark < BYTE_ORDER_MARK.len()
-            && let Some(&byte) = self.rest.first()
-        {
-            if byte != BYTE_ORDER_MARK[self.mark] {
+    fn take_in(&mut self, arrived: &Bytes) -> Result<(), RespondError> {
+        let arrived = self.without_mark(arrived);
+        self.measure(arrived)?;
+        self.begun.extend_from_slice(arrived);
+        if let Some(end) = memrchr2(b'\n', b'\r', arrived) {
+            self.lines = self.begun.split_to(self.begun.len() - (arrived.len() - end - 1)).freeze();
+        }
+        Ok(())
+    }
+
+    fn without_mark<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
+        while let (Some(expected), Some((byte, rest))) = (BYTE_ORDER_MARK.get(self.mark), bytes.split_first()) {
+            if byte != expected {
                 self.mark = BYTE_ORDER_MARK.len();
-                return;
+                break;
             }
             self.mark += 1;
-            self.rest = self.rest.slice(1..);
+            bytes = rest;
         }
+        bytes
     }
 
     /// Counts the bytes since the last empty line, which is what the parser holds.
-    fn measure(&mut self, piece: &[u8]) -> Result<(), RespondError> {
-        for &byte in piece {
+    fn measure(&mut self, bytes: &[u8]) -> Result<(), RespondError> {
+        for &byte in bytes {
             self.event_bytes += 1;
             match byte {
                 b'\n' if self.after_cr => {}
@@ -139,11 +156,18 @@ impl Bounded {
                 _ => self.line_bytes += 1,
             }
             self.after_cr = byte == b'\r';
-        }
-        if self.event_bytes > EVENT_BYTES_MAX {
-            return Err(RespondError::Malformed { what: "an event without end" });
+            if self.event_bytes > EVENT_BYTES_MAX {
+                return Err(RespondError::Malformed { what: "an event without end" });
+            }
         }
         Ok(())
+    }
+
+    /// Some lines, until about a piece's worth.
+    fn piece(&mut self) -> Bytes {
+        let from = PIECE_BYTES.min(self.lines.len());
+        let end = memchr2(b'\n', b'\r', &self.lines[from..]).map_or(self.lines.len(), |at| from + at + 1);
+        self.lines.split_to(end)
     }
 }
 
@@ -153,18 +177,19 @@ impl Stream for Bounded {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            this.skip_mark();
-            if !this.rest.is_empty() {
-                let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
-                return Poll::Ready(Some(this.measure(&piece).map(|()| piece)));
+            if !this.lines.is_empty() {
+                return Poll::Ready(Some(Ok(this.piece())));
             }
             match this.body.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(bytes))) => {
-                    this.rest = bytes;
                     this.silence.as_mut().reset(Instant::now() + this.stall);
+                    if let Err(e) = this.take_in(&bytes) {
+                        return Poll::Ready(Some(Err(e)));
+                    }
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Some(Err(RespondError::BrokeOff))),
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) if this.begun.is_empty() => return Poll::Ready(None),
+                Poll::Ready(None) => return Poll::Ready(Some(Ok(this.begun.split().freeze()))),
                 Poll::Pending => {
                     return match this.silence.as_mut().poll(cx) {
                         Poll::Ready(()) => Poll::Ready(Some(Err(RespondError::Stalled { after: this.stall }))),
