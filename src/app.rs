@@ -1,13 +1,17 @@
 //! Composition root: configuration in, running server out.
 
+mod services;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crate::config::{AuthMode, Config, ResponderKind};
+use crate::resilience::{BreakerChange, BreakerState, Breakers};
 use crate::server::{AcceptError, App, Lanes, Listener};
 use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
-use crate::upstream::{Echo, Responder};
+use crate::upstream::{Echo, MemoryHistory, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
+use services::Services;
 
 /// Why the server could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +22,9 @@ pub enum AppError {
     /// The recordings' folder cannot be used.
     #[error(transparent)]
     Recorder(#[from] RecordError),
+    /// The responder cannot be set up.
+    #[error(transparent)]
+    Responder(#[from] OpenAiError),
     /// A thread or its runtime cannot be had.
     #[error("starting: {0}")]
     Start(#[from] std::io::Error),
@@ -53,11 +60,11 @@ impl Server {
             tracing::warn!(error = %e, "the limit of open files stays as it is");
         }
         let recorder = if config.recording.enabled { Some(recorder(&config)?) } else { None };
-        let responder: Option<Box<dyn Responder>> = match config.responder.kind {
-            ResponderKind::Echo => Some(Box::new(Echo)),
-            ResponderKind::Openai | ResponderKind::None => None,
-        };
-        let app = App::new(config, recorder, responder);
+        let breakers = Arc::new(Breakers::default());
+        breakers.observe(log_breaker);
+        let services = Services::start()?;
+        let responder = responder(&config, &breakers, &services)?;
+        let app = App::new(config, recorder, responder, breakers);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _guard = runtime.enter();
@@ -76,6 +83,7 @@ impl Server {
                     }
                 });
                 lanes.join();
+                services.shutdown();
             }
         })?;
         Ok(Self { local_addr, app, thread })
@@ -129,6 +137,32 @@ fn recorder(config: &Config) -> Result<RecorderService, RecordError> {
     RecorderService::start(c)
 }
 
+fn responder(
+    config: &Config,
+    breakers: &Breakers,
+    services: &Services,
+) -> Result<Option<Box<dyn Responder>>, OpenAiError> {
+    match config.responder.kind {
+        ResponderKind::None => Ok(None),
+        ResponderKind::Echo => Ok(Some(Box::new(Echo))),
+        ResponderKind::Openai => {
+            let settings = OpenAiSettings::from_config(&config.responder)?;
+            let (front, worker) = OpenAi::new(settings, Arc::new(MemoryHistory::default()), breakers.get(RESPONDER))?;
+            services.spawn(|stop| worker.run(stop));
+            Ok(Some(Box::new(front)))
+        }
+    }
+}
+
+fn log_breaker(change: &BreakerChange) {
+    let BreakerChange { name, to, failures } = change;
+    match to {
+        BreakerState::Open => tracing::error!(name, failures, "circuit breaker opened: the service is left alone"),
+        BreakerState::HalfOpen => tracing::info!(name, "circuit breaker half open: the service is asked once"),
+        BreakerState::Closed => tracing::info!(name, "circuit breaker closed: the service is back"),
+    }
+}
+
 fn check_available(config: &Config) -> Result<(), AppError> {
     if config.auth.mode == AuthMode::Jwt {
         return Err(AppError::Unavailable {
@@ -138,9 +172,6 @@ fn check_available(config: &Config) -> Result<(), AppError> {
     }
     if config.server.tls_cert.is_some() {
         return Err(AppError::Unavailable { key: "server.tls_cert", instead: "put a proxy that speaks TLS in front" });
-    }
-    if config.responder.kind == ResponderKind::Openai {
-        return Err(AppError::Unavailable { key: "responder.kind = \"openai\"", instead: "use \"echo\" or \"none\"" });
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod config;
 pub mod hub;
 pub mod pipeline;
+pub mod resilience;
 pub mod sink;
 pub mod store;
 pub mod telemetry;

@@ -39,10 +39,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(server.join().context("the server failed")?)
 }
 
-/// What this version lacks is asked for by the configuration; everything else is the machine's doing.
+/// What this version lacks, and a responder without its key, are asked for by the configuration; everything else is the machine's doing.
 pub(super) fn not_started(error: AppError) -> Failure {
     match error {
-        AppError::Unavailable { .. } => Failure::Usage(error.into()),
+        AppError::Unavailable { .. } | AppError::Responder(_) => Failure::Usage(error.into()),
         AppError::Listen(_) | AppError::Recorder(_) | AppError::Start(_) | AppError::Failed => {
             Failure::Runtime(anyhow::Error::from(error).context("the server could not start"))
         }

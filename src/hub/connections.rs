@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -53,9 +53,15 @@ pub struct Connection {
     pub counters: Counters,
     /// What it is to be told.
     pub outbox: Outbox,
+    gone: AtomicBool,
 }
 
 impl Connection {
+    /// Whether its socket is gone: work for it may stop.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
     /// Itself as the source of a stream or message.
     pub fn speaker(&self) -> Speaker {
         Speaker { connection_id: self.meta.id, client_id: self.meta.client_id.clone(), user_id: None }
@@ -86,7 +92,9 @@ impl Connections {
         if index.by_id.len() >= max {
             return None;
         }
-        let connection = Arc::new(Connection { meta, counters: Counters::default(), outbox: Outbox::new(limits) });
+        let outbox = Outbox::new(limits);
+        let connection =
+            Arc::new(Connection { meta, counters: Counters::default(), outbox, gone: AtomicBool::new(false) });
         let id = connection.meta.id;
         index.by_client.entry(connection.meta.client_id.clone()).or_default().push(id);
         index.by_id.insert(id, Arc::clone(&connection));
@@ -95,6 +103,7 @@ impl Connections {
 
     /// Forgets a connection.
     pub fn remove(&self, connection: &Connection) {
+        connection.gone.store(true, Ordering::Release);
         let mut index = self.lock();
         index.by_id.remove(&connection.meta.id);
         if let Some(ids) = index.by_client.get_mut(&connection.meta.client_id) {

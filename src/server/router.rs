@@ -92,6 +92,7 @@ fn router(app: &Arc<App>) -> Router {
         .route("/api/recordings", get(api::recordings::list))
         .route("/api/recordings/{id}", get(api::recordings::one).delete(api::recordings::delete))
         .route("/api/decode", post(api::decode::decode))
+        .route("/admin/circuit-breakers/reset", post(api::breakers::reset))
         .route("/", get(pages::index));
     if app.config.server.echo {
         router = router.route("/ws/echo", get(ws::echo));

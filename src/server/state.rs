@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::hub::{Connections, Directory};
 use crate::pipeline::MemoryBudget;
 use crate::protocol::ServerState;
+use crate::resilience::Breakers;
 use crate::sink::recorder::RecorderService;
 use crate::upstream::Responder;
 
@@ -27,6 +28,8 @@ pub struct App {
     pub recorder: Option<RecorderService>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
+    /// Who is left alone for a while.
+    pub breakers: Arc<Breakers>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
     /// This server's name among others.
@@ -51,7 +54,12 @@ pub enum HealthStatus {
 
 impl App {
     /// The shared state of a server that has not begun to listen.
-    pub fn new(config: Config, recorder: Option<RecorderService>, responder: Option<Box<dyn Responder>>) -> Arc<Self> {
+    pub fn new(
+        config: Config,
+        recorder: Option<RecorderService>,
+        responder: Option<Box<dyn Responder>>,
+        breakers: Arc<Breakers>,
+    ) -> Arc<Self> {
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         Arc::new(Self {
@@ -61,6 +69,7 @@ impl App {
             streams,
             recorder,
             responder,
+            breakers,
             memory,
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),
@@ -89,7 +98,10 @@ impl App {
     pub fn health(&self) -> HealthStatus {
         if self.drain_deadline_ms().is_some() {
             HealthStatus::Unhealthy
-        } else if self.recorder.as_ref().is_some_and(|r| r.status().degraded) || self.memory_is_short() {
+        } else if self.recorder.as_ref().is_some_and(|r| r.status().degraded)
+            || self.memory_is_short()
+            || !self.breakers.all_closed()
+        {
             HealthStatus::Degraded
         } else {
             HealthStatus::Healthy

@@ -4,6 +4,7 @@
 mod audio;
 mod failures;
 mod http;
+mod responder;
 mod support;
 mod token;
 mod ws;

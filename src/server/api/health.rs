@@ -6,9 +6,11 @@ use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
+use crate::resilience::BreakerState;
 use crate::server::guard::Admin;
 use crate::server::router::Shared;
 use crate::server::state::{App, HealthStatus};
+use crate::upstream::RESPONDER;
 
 fn brief(app: &App) -> Map<String, Value> {
     let mut m = Map::new();
@@ -65,6 +67,29 @@ pub(in crate::server) fn body(app: &App, whole: bool) -> Map<String, Value> {
         "memory_budget_bytes": app.config.audio.memory_budget_bytes,
     });
     m.insert("uptime_ms".into(), app.clock.now_ms().into());
-    m.insert("components".into(), json!({"recorder": recorder, "streams": streams}));
+    m.insert("components".into(), json!({"recorder": recorder, "streams": streams, "responder": responder(app)}));
+    m.insert("circuit_breakers".into(), breakers(app));
     m
+}
+
+fn responder(app: &App) -> Value {
+    let Some(responder) = &app.responder else { return json!({"status": "off"}) };
+    let s = responder.status();
+    let breaker = app.breakers.list().into_iter().find(|b| b.name == RESPONDER);
+    let well = breaker.is_none_or(|b| b.state == BreakerState::Closed);
+    json!({
+        "status": if well { "healthy" } else { "degraded" },
+        "kind": s.kind, "waiting": s.waiting, "running": s.running,
+        "circuit_breaker": breaker.map(|b| b.state),
+    })
+}
+
+fn breakers(app: &App) -> Value {
+    let one = |b: crate::resilience::BreakerStatus| {
+        json!({
+            "name": b.name, "state": b.state, "failures": b.failures,
+            "opened_at": b.opened_unix_ms.map(clock::rfc3339),
+        })
+    };
+    app.breakers.list().into_iter().map(one).collect()
 }

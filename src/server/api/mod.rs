@@ -1,5 +1,6 @@
 //! The HTTP interface (protocol section 8), a file a resource.
 
+pub(super) mod breakers;
 pub(super) mod connections;
 pub(super) mod decode;
 pub(super) mod health;

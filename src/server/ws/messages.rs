@@ -13,7 +13,7 @@ use crate::protocol::{
 use crate::server::api::health;
 use crate::server::state::App;
 use crate::session::{Effect, Query, Route};
-use crate::upstream::Reply;
+use crate::upstream::{Question, Reply};
 
 /// Listeners one connection may have; as many as a mixing desk has channels.
 const LISTENERS_MAX: usize = 64;
@@ -134,7 +134,8 @@ impl Task {
             return self.fault(e, reply_to, lane);
         };
         let reply = Reply::new(Arc::clone(&self.connection), reply_to.clone());
-        responder.respond(text, reply);
+        let question = Question { text, conversation_id: None, session_id: self.connection.meta.id, user: None };
+        responder.respond(question, reply);
         self.send(&Event::StatusUpdate(ServerState::Processing), reply_to.as_deref(), lane);
     }
 

@@ -1,0 +1,40 @@
+//! `/admin/circuit-breakers/*`: letting calls to a service through again before its time.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::protocol::ErrorCode;
+use crate::server::guard::Admin;
+use crate::server::problem::Problem;
+use crate::server::router::Shared;
+
+/// The body of a reset.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reset {
+    /// Which breaker; all of them where none is named.
+    name: Option<String>,
+}
+
+/// `POST /admin/circuit-breakers/reset`: closes the named breaker, or without a body all of them.
+pub(in crate::server) async fn reset(
+    State(app): State<Shared>,
+    admin: Admin,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
+    let wanted = if body.is_empty() {
+        Reset::default()
+    } else {
+        serde_json::from_slice(&body)
+            .map_err(|e| Problem::new(ErrorCode::InvalidMessage, format!("the body is {{\"name\"?}}: {e}")))?
+    };
+    let reset = app.breakers.reset(wanted.name.as_deref());
+    if reset.is_empty() && wanted.name.is_some() {
+        return Err(Problem::not_found("no such circuit breaker"));
+    }
+    tracing::info!(by = %admin.0.0, breakers = ?reset, "circuit breakers reset by an administrator");
+    Ok(Json(json!({"reset": reset})))
+}
