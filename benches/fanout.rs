@@ -9,25 +9,54 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use uuid::Uuid;
 use voxgate::audio::{Encoding, OutputFormat, PcmSpec};
-use voxgate::hub::{Connection, ConnectionMeta, Connections, Directory, LiveStreamMeta, OutboxItem, OutboxLimits};
-use voxgate::protocol::ListenTarget;
+use voxgate::hub::{
+    Connection, ConnectionMeta, Connections, Directory, LiveStreamMeta, Notice, OutboxItem, OutboxLimits,
+};
+use voxgate::protocol::{Event, Identity, Json, ListenTarget};
 use voxgate::sink::listeners::Listeners;
 use voxgate::sink::{Block, Sink};
 
 const LISTENERS: usize = 1_000;
+const RECEIVERS: usize = 10_000;
 
 fn connect(all: &Connections) -> Arc<Connection> {
     let meta = ConnectionMeta {
         id: Uuid::now_v7(),
-        client_id: "listener".into(),
-        admin: true,
         remote_addr: ([127, 0, 0, 1], 1).into(),
         user_agent: None,
-        conversation_id: None,
         connected_unix_ms: 0,
         connected_ms: 0,
     };
-    all.insert(meta, OutboxLimits { messages: 100, audio_bytes: 128 * 1024 }, LISTENERS + 1).unwrap()
+    let limits = OutboxLimits { messages: 100, message_bytes: 1 << 20, audio_bytes: 128 * 1024 };
+    all.insert("listener".into(), meta, Some(Identity { admin: true, ..Identity::default() }), limits).unwrap()
+}
+
+/// A broadcast to everyone: encoded once, a queue slot for each.
+fn broadcast(c: &mut Criterion) {
+    let all = Connections::default();
+    let receivers: Vec<_> = (0..RECEIVERS).map(|_| connect(&all)).collect();
+    let from = receivers[0].speaker();
+    let event = Event::Broadcast { from, content: Json::parse(r#"{"say":"the lift is out of order"}"#).unwrap() };
+    let mut group = c.benchmark_group("fanout/broadcast_10000");
+    group.throughput(Throughput::Elements(RECEIVERS as u64));
+    group.bench_function("encode_once_and_queue", |b| {
+        b.iter(|| {
+            let notice = Notice::new(black_box(&event));
+            all.for_each(|c| assert!(c.outbox.share(&notice)));
+            for r in &receivers {
+                black_box(r.outbox.pop());
+            }
+        });
+    });
+    group.bench_function("encode_for_each", |b| {
+        b.iter(|| {
+            all.for_each(|c| c.outbox.send(black_box(&event)));
+            for r in &receivers {
+                black_box(r.outbox.pop());
+            }
+        });
+    });
+    group.finish();
 }
 
 fn fanout(c: &mut Criterion) {
@@ -38,7 +67,7 @@ fn fanout(c: &mut Criterion) {
         .insert(LiveStreamMeta {
             uid: Uuid::now_v7(),
             stream_id: "mic".into(),
-            from: speaker.speaker(),
+            connection: Arc::clone(&speaker),
             conversation_id: None,
             encoding: Encoding::PcmS16le,
             output: OutputFormat::default(),
@@ -49,7 +78,7 @@ fn fanout(c: &mut Criterion) {
     let target = ListenTarget::Stream(stream.meta.uid.to_string());
     let listeners: Vec<_> = (0..LISTENERS).map(|_| connect(&all)).collect();
     for l in &listeners {
-        directory.listen(l, &target, |_| None).unwrap();
+        directory.listen(l, &target, |_| None, |_| false).unwrap();
     }
     let (samples, s16) = ([0.25_f32; 320], [8_192_i16; 320]);
     let spec = PcmSpec { rate_hz: 16_000, channels: 1 };
@@ -83,5 +112,5 @@ fn fanout(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group! { name = benches; config = Criterion::default().sample_size(20); targets = fanout }
+criterion_group! { name = benches; config = Criterion::default().sample_size(20); targets = fanout, broadcast }
 criterion_main!(benches);

@@ -8,8 +8,8 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use uuid::Uuid;
 use voxgate::audio::{OutputFormat, StreamFormat};
 use voxgate::dialect::native::{self, DecodeLimits};
-use voxgate::protocol::{AudioReceived, Event};
-use voxgate::session::{Session, SessionLimits, StreamDefaults};
+use voxgate::protocol::{AudioReceived, Event, Identity};
+use voxgate::session::{Authentication, Session, SessionLimits, StreamDefaults};
 use voxgate::websocket::{Limits, OpCode, Reader, Role, encode_masked};
 
 const LIMITS: DecodeLimits = DecodeLimits { json_depth: 16 };
@@ -24,13 +24,14 @@ fn protocol(c: &mut Criterion) {
     let mut group = c.benchmark_group("protocol");
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("audio_data_to_bytes", |b| {
-        let limits = SessionLimits { streams_max: 8, faults_max: 5, decode: LIMITS };
+        let limits = SessionLimits { streams_max: 8, conversations_max: 4, faults_max: 5, decode: LIMITS };
         let defaults = StreamDefaults { format: StreamFormat::AUTO, output: OutputFormat::default() };
-        let mut session = Session::new(limits, defaults, false, Uuid::now_v7);
+        let known = Authentication::Known { identity: Identity::default(), expires_ms: None };
+        let mut session = Session::new(limits, defaults, known, Uuid::now_v7);
         let (mut audio, mut effects) = (Vec::new(), Vec::new());
         b.iter(|| {
             effects.clear();
-            session.handle_text(black_box(&text), &mut audio, &mut effects);
+            session.handle_text(black_box(&text), 0, &mut audio, &mut effects);
             black_box(audio.len())
         });
     });

@@ -6,10 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::auth::{AuthSetupError, Authenticator, Revocation, RevocationsFull};
+use crate::clock::unix_ms;
 use crate::config::{AuthMode, Config, ResponderKind};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
-use crate::server::{AcceptError, App, Lanes, Listener};
+use crate::server::{AcceptError, App, Lanes, Listener, Parts};
 use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
+use crate::store::{self, Store, StoreError, StoreOptions};
 use crate::upstream::{Echo, MemoryHistory, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
 use services::Services;
 
@@ -25,6 +28,15 @@ pub enum AppError {
     /// The responder cannot be set up.
     #[error(transparent)]
     Responder(#[from] OpenAiError),
+    /// The store cannot be opened.
+    #[error("store.url: {0}")]
+    Store(#[from] StoreError),
+    /// The keys cannot be used.
+    #[error(transparent)]
+    Auth(#[from] AuthSetupError),
+    /// What was revoked cannot be kept in force.
+    #[error(transparent)]
+    Revocations(#[from] RevocationsFull),
     /// A thread or its runtime cannot be had.
     #[error("starting: {0}")]
     Start(#[from] std::io::Error),
@@ -63,8 +75,10 @@ impl Server {
         let breakers = Arc::new(Breakers::default());
         breakers.observe(log_breaker);
         let services = Services::start()?;
+        let store = open_store(&config, &services)?;
+        let auth = open_auth(&config, &services, &store)?;
         let responder = responder(&config, &breakers, &services)?;
-        let app = App::new(config, recorder, responder, breakers);
+        let app = App::new(config, Parts { recorder, responder, breakers, store, auth });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _guard = runtime.enter();
@@ -83,6 +97,9 @@ impl Server {
                     }
                 });
                 lanes.join();
+                if services.run(|| app.store.close()).is_err() {
+                    tracing::error!("the store was not closed");
+                }
                 services.shutdown();
             }
         })?;
@@ -163,13 +180,48 @@ fn log_breaker(change: &BreakerChange) {
     }
 }
 
-fn check_available(config: &Config) -> Result<(), AppError> {
-    if config.auth.mode == AuthMode::Jwt {
-        return Err(AppError::Unavailable {
-            key: "auth.mode = \"jwt\"",
-            instead: "bind to loopback, or put a proxy that authenticates in front",
-        });
+fn open_store(config: &Config, services: &Services) -> Result<Arc<dyn Store>, AppError> {
+    let url = config.store.url.expose().to_owned();
+    let options = StoreOptions {
+        history_messages: config.limits.history_messages,
+        now_unix_ms: unix_ms(),
+        ..StoreOptions::default()
+    };
+    Ok(services.run(|| store::open(&url, options))??)
+}
+
+/// Reads the keys, takes over the revocations that outlived a restart, and fetches keys from now on.
+fn open_auth(
+    config: &Config,
+    services: &Services,
+    store: &Arc<dyn Store>,
+) -> Result<Option<Arc<Authenticator>>, AppError> {
+    if config.auth.mode == AuthMode::None {
+        return Ok(None);
     }
+    let auth = Authenticator::open(&config.auth, unix_s)?;
+    let revoked = services.run(|| store.revocations(unix_s()))??;
+    auth.load(revoked.into_iter().map(|r| Revocation {
+        jti: r.jti,
+        user_id: r.user_id,
+        at_unix_s: r.at_unix_s,
+        until_unix_s: r.until_unix_s,
+    }))?;
+    let keys = Arc::clone(&auth);
+    services.spawn(|stop| async move {
+        tokio::select! {
+            () = keys.maintain() => {}
+            () = stop.cancelled() => {}
+        }
+    });
+    Ok(Some(auth))
+}
+
+fn unix_s() -> u64 {
+    unix_ms() / 1_000
+}
+
+fn check_available(config: &Config) -> Result<(), AppError> {
     if config.server.tls_cert.is_some() {
         return Err(AppError::Unavailable { key: "server.tls_cert", instead: "put a proxy that speaks TLS in front" });
     }

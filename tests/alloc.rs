@@ -1,5 +1,5 @@
 //! A running stream does not allocate: once the buffers have grown to its frames and packets, the rest of it costs no allocation,
-//! however it is cut.
+//! however it is cut. Nor does a broadcast, beyond its one encoding, once the receivers' queues have grown.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,9 +7,10 @@ use std::sync::Arc;
 use voxgate::audio::{Encoding, OutputFormat, StreamFormat};
 use voxgate::decode::{self, DecodeOut, DecodeParams, Decoder, WHOLE_FILE_BYTES_MAX};
 use voxgate::dialect::native::{self, DecodeLimits, Envelope};
+use voxgate::hub::{ConnectionMeta, Connections, Notice, OutboxLimits};
 use voxgate::pipeline::{Chain, Scratch, StreamPipeline, StreamSettings};
-use voxgate::protocol::{AudioReceived, Overflow};
-use voxgate::session::{Effect, Route, Session, SessionLimits, StreamDefaults};
+use voxgate::protocol::{AudioReceived, Event, Identity, Json, Overflow};
+use voxgate::session::{Authentication, Effect, Route, Session, SessionLimits, StreamDefaults};
 use voxgate::sink::Sink;
 use voxgate::sink::levels::LevelSink;
 use voxgate::websocket::{Incoming, Limits, OpCode, Reader, Role, encode_masked};
@@ -123,14 +124,20 @@ impl WholePath {
     fn new(rate_hz: u32, channels: u32) -> Self {
         let format = StreamFormat::new(Encoding::PcmS16le, Some(rate_hz), Some(channels)).expect("a format");
         let output = OutputFormat::default();
-        let limits = SessionLimits { streams_max: 1, faults_max: 5, decode: DecodeLimits { json_depth: 16 } };
+        let known = Authentication::Known { identity: Identity::default(), expires_ms: None };
+        let limits = SessionLimits {
+            streams_max: 1,
+            conversations_max: 1,
+            faults_max: 5,
+            decode: DecodeLimits { json_depth: 16 },
+        };
         let params = DecodeParams { format, output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
         let settings = StreamSettings { format, overflow: Overflow::Block, queue_ms: 1_000, ack_interval_ms: 20 };
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(LevelSink::new())];
         let read = Limits { message_bytes: 1 << 20, fragments: 16, assembly_ms: 1_000 };
         Self {
             reader: Reader::new(Role::Server, read),
-            session: Session::new(limits, StreamDefaults { format, output }, false, uuid::Uuid::now_v7),
+            session: Session::new(limits, StreamDefaults { format, output }, known, uuid::Uuid::now_v7),
             pipeline: StreamPipeline::new(settings, Chain::open(&params).expect("a decoder"), sinks),
             scratch: Scratch::default(),
             base64: Vec::new(),
@@ -155,7 +162,7 @@ impl WholePath {
             },
             Incoming::Text(text) => {
                 effects.clear();
-                session.handle_text(text, base64, effects);
+                session.handle_text(text, 0, base64, effects);
                 assert!(matches!(effects.last(), Some(Effect::Audio { skip: 0, .. })), "{effects:?}");
                 offer(base64);
             }
@@ -204,4 +211,36 @@ fn a_running_stream_costs_no_allocation_from_the_socket_to_the_acknowledgement()
         let info = allocation_counter::measure(|| copies.for_each(|wire| path.take(wire, &stream_id)));
         assert_eq!((info.count_total, path.acks), (0, 100), "{rate_hz} Hz, {channels} channels, base64: {text}");
     }
+}
+
+#[test]
+fn a_broadcast_to_ten_thousand_is_encoded_once_and_costs_each_a_queue_slot() {
+    const RECEIVERS: usize = 10_000;
+    let all = Connections::default();
+    let limits = OutboxLimits { messages: 100, message_bytes: 1 << 20, audio_bytes: 1 << 16 };
+    let connect = |n: usize| {
+        let meta = ConnectionMeta {
+            id: uuid::Uuid::now_v7(),
+            remote_addr: ([127, 0, 0, 1], 1).into(),
+            user_agent: None,
+            connected_unix_ms: 0,
+            connected_ms: 0,
+        };
+        all.insert(format!("client-{n}"), meta, Some(Identity::default()), limits).expect("no limit")
+    };
+    let receivers: Vec<_> = (0..RECEIVERS).map(connect).collect();
+    let content = Json::parse(format!("\"{}\"", "x".repeat(16_000))).expect("a string");
+    let event = Event::Broadcast { from: receivers[0].speaker(), content };
+    let broadcast = || {
+        let notice = Notice::new(&event);
+        let mut delivered = 0;
+        all.for_each(|c| delivered += usize::from(c.outbox.share(&notice)));
+        assert_eq!(delivered, RECEIVERS);
+    };
+    let first = allocation_counter::measure(broadcast);
+    assert!(first.count_total <= RECEIVERS as u64 + 32, "a queue each at the most: {}", first.count_total);
+    assert!(first.bytes_total < RECEIVERS as u64 * 512, "no copy each: {} bytes", first.bytes_total);
+    receivers.iter().for_each(|r| while r.outbox.pop().is_some() {});
+    let later = allocation_counter::measure(broadcast);
+    assert!(later.count_total <= 32, "only the encoding: {}", later.count_total);
 }

@@ -3,7 +3,8 @@
 use uuid::Uuid;
 use voxgate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use voxgate::dialect::native::{DecodeLimits, decode};
-use voxgate::session::{Effect, Session, SessionLimits, StreamDefaults};
+use voxgate::protocol::Identity;
+use voxgate::session::{Authentication, Effect, Session, SessionLimits, StreamDefaults};
 
 /// As the configuration's default.
 pub(crate) const LIMITS: DecodeLimits = DecodeLimits { json_depth: 16 };
@@ -12,12 +13,13 @@ pub(crate) const LIMITS: DecodeLimits = DecodeLimits { json_depth: 16 };
 const ERROR_BYTES_MAX: usize = 1_024;
 
 pub(crate) fn session_of(streams_max: usize, faults_max: u32) -> Session {
-    let limits = SessionLimits { streams_max, faults_max, decode: LIMITS };
+    let limits = SessionLimits { streams_max, conversations_max: 4, faults_max, decode: LIMITS };
     let defaults = StreamDefaults {
         format: StreamFormat { encoding: Encoding::Auto, sample_rate: None, channels: None },
         output: OutputFormat { rate_hz: 16_000, channels: OutputChannels::Mono },
     };
-    Session::new(limits, defaults, false, Uuid::new_v4)
+    let known = Authentication::Known { identity: Identity::default(), expires_ms: None };
+    Session::new(limits, defaults, known, Uuid::new_v4)
 }
 
 /// One message a line, as text; a line is told to the dialect alone and to a session that lives through all of them.
@@ -29,7 +31,7 @@ pub fn message(data: &[u8]) {
             assert!(failed.1.message.len() <= ERROR_BYTES_MAX, "an error of {} bytes", failed.1.message.len());
         }
         effects.clear();
-        session.handle_text(line, &mut scratch, &mut effects);
+        session.handle_text(line, 0, &mut scratch, &mut effects);
         for effect in &effects {
             if let Effect::Audio { skip, .. } = effect {
                 assert!(scratch.len() <= line.len(), "base64 grew");

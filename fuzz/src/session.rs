@@ -91,7 +91,7 @@ pub fn session(data: &[u8]) {
 impl World {
     fn say(&mut self, text: &str) {
         self.effects.clear();
-        self.session.handle_text(text, &mut self.scratch, &mut self.effects);
+        self.session.handle_text(text, 0, &mut self.scratch, &mut self.effects);
     }
 
     /// The code of the one error that was told.
@@ -328,7 +328,7 @@ impl World {
         assert_eq!(self.error(), Some(ErrorCode::InvalidBase64));
         assert!(self.opened().is_none() && !self.audio_handed_on());
         self.faults += 1;
-        let closes = self.effects.iter().any(|effect| matches!(effect, Effect::TooManyFaults));
+        let closes = self.effects.iter().any(|effect| matches!(effect, Effect::Close(..)));
         assert_eq!(closes, self.faults == FAULTS_MAX);
     }
 }

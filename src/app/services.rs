@@ -55,6 +55,16 @@ impl Services {
         self.tasks.spawn_on(service(self.stop.child_token()), &self.handle);
     }
 
+    /// Does something on the services' runtime and waits for it, from any thread.
+    ///
+    /// # Errors
+    /// Where it panicked.
+    pub(super) fn run<T: Send, F: Future<Output = T>>(&self, work: impl FnOnce() -> F + Send) -> io::Result<T> {
+        // A thread of its own: the caller's may belong to another runtime, which must not be blocked on.
+        std::thread::scope(|scope| scope.spawn(|| self.handle.block_on(work())).join())
+            .map_err(|_| io::Error::other("the work of a service panicked"))
+    }
+
     /// Tells every service to stop and waits for them, two seconds at the most.
     pub(super) fn shutdown(self) {
         drop(self.stops_when_dropped);

@@ -42,10 +42,13 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 /// What this version lacks, and a responder without its key, are asked for by the configuration; everything else is the machine's doing.
 pub(super) fn not_started(error: AppError) -> Failure {
     match error {
-        AppError::Unavailable { .. } | AppError::Responder(_) => Failure::Usage(error.into()),
-        AppError::Listen(_) | AppError::Recorder(_) | AppError::Start(_) | AppError::Failed => {
-            Failure::Runtime(anyhow::Error::from(error).context("the server could not start"))
-        }
+        AppError::Unavailable { .. } | AppError::Auth(_) | AppError::Responder(_) => Failure::Usage(error.into()),
+        AppError::Listen(_)
+        | AppError::Store(_)
+        | AppError::Revocations(_)
+        | AppError::Recorder(_)
+        | AppError::Start(_)
+        | AppError::Failed => Failure::Runtime(anyhow::Error::from(error).context("the server could not start")),
     }
 }
 

@@ -149,6 +149,12 @@ impl Connection {
         }
     }
 
+    /// Queues a request to enter a conversation, which must be done before one listens or speaks there.
+    pub fn join(&mut self, conversation_id: &str) {
+        let join = serde_json::json!({"type": "join_conversation", "id": "join", "conversation_id": conversation_id});
+        self.queue_text(&join.to_string());
+    }
+
     /// Queues a text message.
     pub fn queue_text(&mut self, text: &str) {
         self.queue(OpCode::Text, text.as_bytes());

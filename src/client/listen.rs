@@ -135,6 +135,9 @@ pub async fn listen(
         Target::Stream(id) => json!({"type": "listen_start", "id": "listen", "stream_id": id}),
         Target::Conversation(id) => json!({"type": "listen_start", "id": "listen", "conversation_id": id}),
     };
+    if let Target::Conversation(id) = target {
+        connection.join(id);
+    }
     connection.queue_text(&request.to_string());
     let mut listener = Listener {
         until_stream_ends: matches!(target, Target::Stream(_)),

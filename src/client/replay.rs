@@ -150,6 +150,7 @@ impl Sender<'_> {
             "record": self.plan.record, "framing": "raw", "overflow": "block",
         });
         if let Some(conversation_id) = &self.plan.conversation_id {
+            self.connection.join(conversation_id);
             start["conversation_id"] = json!(conversation_id);
         }
         self.connection.queue_text(&start.to_string());

@@ -1,122 +1,217 @@
-//! The connection registry: by id and by client.
+//! The connection registry: by id, by client and by user, each look-up O(1). Knows no socket and no message.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::outbox::{Outbox, OutboxLimits};
-use crate::protocol::{CloseCode, Speaker};
+use super::connection::{Connection, ConnectionMeta};
+use super::outbox::OutboxLimits;
+use crate::config::{ConnectionsConfig, OnDuplicate};
+use crate::protocol::{BroadcastTarget, CloseCode, Identity};
 
-/// What is known of a connection from its handshake.
-#[derive(Clone, Debug)]
-pub struct ConnectionMeta {
-    /// Its id.
-    pub id: Uuid,
-    /// The client's name for itself.
-    pub client_id: String,
-    /// Whether it has the admin role.
-    pub admin: bool,
-    /// Where it comes from.
-    pub remote_addr: SocketAddr,
-    /// What it calls itself.
-    pub user_agent: Option<String>,
-    /// The conversation it named in the query.
-    pub conversation_id: Option<String>,
-    /// Milliseconds since the Unix epoch.
-    pub connected_unix_ms: u64,
-    /// On the server's monotonic clock.
-    pub connected_ms: u64,
+/// How many connections there may be, and what becomes of the second one of a client.
+#[derive(Clone, Copy, Debug)]
+pub struct Admission {
+    /// In all.
+    pub total_max: usize,
+    /// Of one client.
+    pub per_client_max: usize,
+    /// Of one user.
+    pub per_user_max: usize,
+    /// What a second connection of the same user (without one: of the same client) means.
+    pub on_duplicate: OnDuplicate,
 }
 
-/// Figures of a connection, written by its task and read by anyone.
-#[derive(Debug, Default)]
-#[allow(missing_docs, reason = "the names are those of connection_info")]
-pub struct Counters {
-    pub messages_in: AtomicU64,
-    pub messages_out: AtomicU64,
-    pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
-    pub errors: AtomicU64,
-    /// On the server's monotonic clock.
-    pub last_activity_ms: AtomicU64,
-}
-
-/// A live connection, as others see it.
-#[derive(Debug)]
-pub struct Connection {
-    /// From the handshake.
-    pub meta: ConnectionMeta,
-    /// Its figures.
-    pub counters: Counters,
-    /// What it is to be told.
-    pub outbox: Outbox,
-    gone: AtomicBool,
-}
-
-impl Connection {
-    /// Whether its socket is gone: work for it may stop.
-    pub fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Acquire)
-    }
-
-    /// Itself as the source of a stream or message.
-    pub fn speaker(&self) -> Speaker {
-        Speaker { connection_id: self.meta.id, client_id: self.meta.client_id.clone(), user_id: None }
-    }
-
-    /// Its roles.
-    pub fn roles(&self) -> Vec<String> {
-        if self.meta.admin { vec!["admin".to_owned()] } else { Vec::new() }
+impl Default for Admission {
+    /// Everyone, as often as he likes.
+    fn default() -> Self {
+        Self {
+            total_max: usize::MAX,
+            per_client_max: usize::MAX,
+            per_user_max: usize::MAX,
+            on_duplicate: OnDuplicate::Allow,
+        }
     }
 }
+
+impl Admission {
+    /// As configured; an absent limit is no limit.
+    pub fn new(total_max: usize, config: &ConnectionsConfig) -> Self {
+        Self {
+            total_max,
+            per_client_max: config.per_client_max.unwrap_or(usize::MAX),
+            per_user_max: config.per_user_max.unwrap_or(usize::MAX),
+            on_duplicate: config.on_duplicate,
+        }
+    }
+}
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// All places are taken.
+    #[error("the server is full")]
+    Full,
+    /// Its client or user has as many as it may.
+    #[error("this {of} has {max} connections, which is all it may have")]
+    TooMany {
+        /// `client` or `user`.
+        of: &'static str,
+        /// So many it may have.
+        max: usize,
+    },
+    /// There is one already and the policy is to keep it.
+    #[error("another connection of this {of} is open")]
+    Duplicate {
+        /// `client` or `user`.
+        of: &'static str,
+    },
+}
+
+impl Refused {
+    /// What a connection is closed with for it.
+    pub fn close_code(self) -> CloseCode {
+        match self {
+            Self::Full => CloseCode::Overloaded,
+            Self::TooMany { .. } => CloseCode::RateLimited,
+            Self::Duplicate { .. } => CloseCode::Forbidden,
+        }
+    }
+}
+
+/// Connections by something several may share.
+type Groups<K> = HashMap<K, Vec<Arc<Connection>>>;
 
 #[derive(Debug, Default)]
 struct Index {
     by_id: HashMap<Uuid, Arc<Connection>>,
-    by_client: HashMap<String, Vec<Uuid>>,
+    by_session: HashMap<Uuid, Arc<Connection>>,
+    by_client: Groups<String>,
+    by_user: Groups<String>,
+    detached: usize,
 }
 
-/// Every live connection.
+/// Every live connection, and those whose socket is gone but may come back.
 #[derive(Debug, Default)]
 pub struct Connections {
+    admission: Admission,
     index: Mutex<Index>,
 }
 
 impl Connections {
-    /// Registers a connection, unless `max` are there.
-    pub fn insert(&self, meta: ConnectionMeta, limits: OutboxLimits, max: usize) -> Option<Arc<Connection>> {
+    /// None yet.
+    pub fn new(admission: Admission) -> Self {
+        Self { admission, index: Mutex::default() }
+    }
+
+    /// Registers a connection; who it is may still be unknown.
+    ///
+    /// # Errors
+    /// [`Refused`] where there is no room for it.
+    pub fn insert(
+        &self,
+        client_id: String,
+        meta: ConnectionMeta,
+        identity: Option<Identity>,
+        limits: OutboxLimits,
+    ) -> Result<Arc<Connection>, Refused> {
         let mut index = self.lock();
-        if index.by_id.len() >= max {
-            return None;
+        if index.by_id.len() - index.detached >= self.admission.total_max {
+            return Err(Refused::Full);
         }
-        let outbox = Outbox::new(limits);
-        let connection =
-            Arc::new(Connection { meta, counters: Counters::default(), outbox, gone: AtomicBool::new(false) });
-        let id = connection.meta.id;
-        index.by_client.entry(connection.meta.client_id.clone()).or_default().push(id);
+        let id = meta.id;
+        let connection = Arc::new(Connection::new(client_id, meta, limits));
+        if let Some(identity) = identity {
+            self.let_in(&mut index, &connection, identity)?;
+        }
         index.by_id.insert(id, Arc::clone(&connection));
-        Some(connection)
+        index.by_session.insert(connection.session_id(), Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// A connection has said who it is, at the beginning or anew.
+    ///
+    /// # Errors
+    /// [`Refused`] where its client or user may not have one more; it is not known by them then.
+    pub fn identify(&self, connection: &Arc<Connection>, identity: Identity) -> Result<(), Refused> {
+        let mut index = self.lock();
+        if index.by_client.get(connection.client_id()).is_some_and(|all| all.iter().any(|c| Arc::ptr_eq(c, connection)))
+        {
+            connection.set_identity(identity); // the session lets the user change only from nobody
+            return Ok(());
+        }
+        self.let_in(&mut index, connection, identity)
+    }
+
+    fn let_in(&self, index: &mut Index, connection: &Arc<Connection>, identity: Identity) -> Result<(), Refused> {
+        let none = Vec::new();
+        let same_user = |c: &&Arc<Connection>| c.identity().user_id == identity.user_id;
+        let of_client: Vec<_> =
+            index.by_client.get(connection.client_id()).unwrap_or(&none).iter().filter(same_user).collect();
+        let of_user = identity.user_id.as_ref().map(|u| index.by_user.get(u).unwrap_or(&none));
+        let (of, duplicates) = match of_user {
+            Some(all) => ("user", all.iter().collect()),
+            None => ("client", of_client.clone()),
+        };
+        match self.admission.on_duplicate {
+            OnDuplicate::Reject if !duplicates.is_empty() => return Err(Refused::Duplicate { of }),
+            OnDuplicate::Replace => {
+                for old in duplicates {
+                    old.outbox.close(CloseCode::Superseded, format!("a newer connection of this {of} took its place"));
+                }
+            }
+            OnDuplicate::Allow | OnDuplicate::Reject => {
+                let too_many = |of, count, max| if count >= max { Err(Refused::TooMany { of, max }) } else { Ok(()) };
+                too_many("client", of_client.len(), self.admission.per_client_max)?;
+                too_many("user", of_user.map_or(0, Vec::len), self.admission.per_user_max)?;
+            }
+        }
+        index.by_client.entry(connection.client_id().to_owned()).or_default().push(Arc::clone(connection));
+        if let Some(user) = &identity.user_id {
+            index.by_user.entry(user.clone()).or_default().push(Arc::clone(connection));
+        }
+        connection.set_identity(identity);
+        Ok(())
     }
 
     /// Forgets a connection.
-    pub fn remove(&self, connection: &Connection) {
-        connection.gone.store(true, Ordering::Release);
+    pub fn remove(&self, connection: &Arc<Connection>) {
+        connection.set_gone();
         let mut index = self.lock();
-        index.by_id.remove(&connection.meta.id);
-        if let Some(ids) = index.by_client.get_mut(&connection.meta.client_id) {
-            ids.retain(|id| *id != connection.meta.id);
-            if ids.is_empty() {
-                index.by_client.remove(&connection.meta.client_id);
-            }
+        let id = connection.id();
+        if index.by_id.get(&id).is_some_and(|c| Arc::ptr_eq(c, connection)) {
+            index.by_id.remove(&id);
+            index.by_session.remove(&connection.session_id());
+            index.detached -= usize::from(connection.is_detached());
+        }
+        leave(&mut index.by_client, connection.client_id(), connection);
+        if let Some(user) = &connection.identity().user_id {
+            leave(&mut index.by_user, user, connection);
         }
     }
 
-    /// How many there are.
+    /// A connection's socket is gone and its session waits for another: it takes no place meanwhile.
+    pub fn detach(&self, connection: &Arc<Connection>) {
+        let mut index = self.lock();
+        index.detached += usize::from(!connection.set_detached(true));
+    }
+
+    /// A connection goes on with the socket of `newer`, whose place and id it takes over.
+    pub fn take_over(&self, connection: &Arc<Connection>, newer: &Arc<Connection>) {
+        self.remove(newer);
+        let mut index = self.lock();
+        index.detached -= usize::from(connection.set_detached(false));
+        index.by_id.remove(&connection.id());
+        connection.take_over(newer);
+        index.by_id.insert(connection.id(), Arc::clone(connection));
+    }
+
+    /// How many have a socket.
     pub fn len(&self) -> usize {
-        self.lock().by_id.len()
+        let index = self.lock();
+        index.by_id.len() - index.detached
     }
 
     /// Whether there is none.
@@ -129,33 +224,66 @@ impl Connections {
         self.lock().by_id.get(&id).cloned()
     }
 
+    /// The one of a session.
+    pub fn of_session(&self, session_id: Uuid) -> Option<Arc<Connection>> {
+        self.lock().by_session.get(&session_id).cloned()
+    }
+
     /// Those of one client.
     pub fn of_client(&self, client_id: &str) -> Vec<Arc<Connection>> {
-        let index = self.lock();
-        index.by_client.get(client_id).into_iter().flatten().filter_map(|id| index.by_id.get(id)).cloned().collect()
+        self.lock().by_client.get(client_id).cloned().unwrap_or_default()
+    }
+
+    /// Those of one user.
+    pub fn of_user(&self, user_id: &str) -> Vec<Arc<Connection>> {
+        self.lock().by_user.get(user_id).cloned().unwrap_or_default()
     }
 
     /// All of them, oldest first.
     pub fn all(&self) -> Vec<Arc<Connection>> {
         let mut all: Vec<_> = self.lock().by_id.values().cloned().collect();
-        all.sort_by_key(|c| c.meta.id);
+        all.sort_by_cached_key(|c| c.id());
+        all
+    }
+
+    /// Calls `f` for each, in no order, without a list of them being made. `f` must not call the registry.
+    pub fn for_each(&self, mut f: impl FnMut(&Arc<Connection>)) {
+        self.lock().by_id.values().for_each(&mut f);
+    }
+
+    /// The connections a broadcast names, each once; conversations are not its business.
+    pub fn named(&self, target: &BroadcastTarget) -> Vec<Arc<Connection>> {
+        let index = self.lock();
+        let by_id = target.connection_ids.iter().filter_map(|id| index.by_id.get(id));
+        let by_client = target.client_ids.iter().filter_map(|id| index.by_client.get(id)).flatten();
+        let mut all: Vec<_> = by_id.chain(by_client).cloned().collect();
+        all.sort_by_key(|c| c.key());
+        all.dedup_by_key(|c| c.key());
         all
     }
 
     /// Closes those without a message for `inactive_ms`. Returns how many.
     pub fn close_inactive(&self, now_ms: u64, inactive_ms: u64) -> usize {
-        let old: Vec<_> = self
-            .all()
-            .into_iter()
-            .filter(|c| now_ms.saturating_sub(c.counters.last_activity_ms.load(Ordering::Relaxed)) >= inactive_ms)
-            .collect();
-        for c in &old {
-            c.outbox.close(CloseCode::Idle, "inactive");
-        }
-        old.len()
+        let mut closed = 0;
+        self.for_each(|c| {
+            if now_ms.saturating_sub(c.counters.last_activity_ms()) >= inactive_ms {
+                c.outbox.close(CloseCode::Idle, "inactive");
+                closed += 1;
+            }
+        });
+        closed
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn leave<K: Hash + Eq + std::borrow::Borrow<str>>(groups: &mut Groups<K>, key: &str, connection: &Arc<Connection>) {
+    if let Some(all) = groups.get_mut(key) {
+        all.retain(|c| !Arc::ptr_eq(c, connection));
+        if all.is_empty() {
+            groups.remove(key);
+        }
     }
 }

@@ -1,12 +1,18 @@
-//! Who is connected and what is live: connections, their outbound queues, running streams and who listens to them.
+//! Who is connected and what is live: connections, their outbound queues, conversations, running streams and who listens to them.
 //! Knows no socket: a connection's own task writes what is queued for it.
 
+mod connection;
 mod connections;
+mod conversations;
+mod notice;
 mod outbox;
 mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use connections::{Connection, ConnectionMeta, Connections, Counters};
-pub use outbox::{Outbox, OutboxItem, OutboxLimits};
+pub use connection::{Connection, ConnectionMeta, Counters};
+pub use connections::{Admission, Connections, Refused};
+pub use conversations::{Conversations, Joined};
+pub use notice::Notice;
+pub use outbox::{Closing, Outbox, OutboxItem, OutboxLimits};
 pub use streams::{Directory, Listening, LiveStream, LiveStreamMeta};

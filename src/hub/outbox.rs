@@ -1,5 +1,6 @@
-//! A connection's outbound queue: what others want it to be told. Control and audio apart, both bounded.
+//! A connection's outbound queue: what others want it to be told. Messages and audio apart, both bounded.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,13 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 
+use super::notice::Notice;
 use crate::protocol::{CloseCode, Event, QueueInfo};
 
 /// Bounds of an outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
-    /// Events that may wait; one more closes the connection with 4111 (policy: disconnect).
+    /// Messages that may wait; one more closes the connection with 4111 (policy: disconnect).
     pub messages: usize,
+    /// Their bytes; one that goes beyond closes it too.
+    pub message_bytes: usize,
     /// Bytes of listeners' audio that may wait; beyond it the oldest goes (policy: drop oldest).
     pub audio_bytes: usize,
 }
@@ -21,20 +25,24 @@ pub struct OutboxLimits {
 /// What a connection's task takes out.
 #[derive(Debug)]
 pub enum OutboxItem {
-    /// An event to encode and send, and the `id` it answers.
-    Event(Box<Event>, Option<String>),
+    /// A message, and the `id` it answers.
+    Notice(Notice, Option<Box<str>>),
     /// A whole WebSocket frame of audio, shared by all who get it.
     Audio(Bytes),
 }
 
+/// Why a connection closes: the code, and words for the reader of the close frame.
+pub type Closing = (CloseCode, Cow<'static, str>);
+
 #[derive(Debug, Default)]
 struct Queue {
-    events: VecDeque<(Box<Event>, Option<String>)>,
+    notices: VecDeque<(Notice, Option<Box<str>>)>,
+    notice_bytes: usize,
     audio: VecDeque<(u16, Bytes)>,
     audio_bytes: usize,
     /// Streams of which a frame was dropped since the last one that was sent.
     gaps: Vec<u16>,
-    close: Option<(CloseCode, &'static str)>,
+    close: Option<Closing>,
 }
 
 /// A connection's outbound queue and its wake-up.
@@ -74,23 +82,40 @@ impl Outbox {
         self.signal.swap(false, Ordering::AcqRel)
     }
 
-    /// Queues an event. Past the bound the connection is closed as a slow consumer.
-    pub fn send(&self, event: Event) {
-        self.reply(event, None);
+    /// Queues an event. Past a bound the connection is closed as a slow consumer.
+    pub fn send(&self, event: &Event) {
+        self.push(Notice::new(event), None);
     }
 
-    /// Queues an answer. Past the bound the connection is closed as a slow consumer.
-    pub fn reply(&self, event: Event, reply_to: Option<String>) {
-        {
+    /// Queues an answer. Past a bound the connection is closed as a slow consumer.
+    pub fn reply(&self, event: &Event, reply_to: Option<&str>) {
+        self.push(Notice::new(event), reply_to.map(Box::from));
+    }
+
+    /// Queues a message others may get too. Past a bound the connection is closed as a slow consumer. False where it is closing.
+    pub fn share(&self, notice: &Notice) -> bool {
+        self.push(notice.clone(), None)
+    }
+
+    fn push(&self, notice: Notice, reply_to: Option<Box<str>>) -> bool {
+        let taken = {
             let mut q = self.lock();
-            if q.events.len() >= self.limits.messages {
-                q.close.get_or_insert((CloseCode::SlowConsumer, "reads too slowly"));
-                q.events.clear();
-            } else if q.close.is_none() {
-                q.events.push_back((Box::new(event), reply_to));
+            let bytes = q.notice_bytes + notice.len();
+            if q.close.is_some() {
+                false
+            } else if q.notices.len() >= self.limits.messages || bytes > self.limits.message_bytes {
+                q.close = Some((CloseCode::SlowConsumer, "reads too slowly".into()));
+                q.notices = VecDeque::new();
+                q.notice_bytes = 0;
+                false
+            } else {
+                q.notice_bytes = bytes;
+                q.notices.push_back((notice, reply_to));
+                true
             }
-        }
+        };
         self.wake();
+        taken
     }
 
     /// Queues a listener's frame, made by [`listener_frame`](crate::sink::listeners::listener_frame), of the stream with that index; the oldest
@@ -116,21 +141,22 @@ impl Outbox {
     }
 
     /// Closes the connection; the first reason counts.
-    pub fn close(&self, code: CloseCode, reason: &'static str) {
-        self.lock().close.get_or_insert((code, reason));
+    pub fn close(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+        self.lock().close.get_or_insert_with(|| (code, reason.into()));
         self.wake();
     }
 
     /// Whether it must close, and why.
-    pub fn closing(&self) -> Option<(CloseCode, &'static str)> {
-        self.lock().close
+    pub fn closing(&self) -> Option<Closing> {
+        self.lock().close.clone()
     }
 
-    /// The next item, events first. After it may come more.
+    /// The next item, messages first. After it may come more.
     pub fn pop(&self) -> Option<OutboxItem> {
         let mut q = self.lock();
-        if let Some((event, reply_to)) = q.events.pop_front() {
-            return Some(OutboxItem::Event(event, reply_to));
+        if let Some((notice, reply_to)) = q.notices.pop_front() {
+            q.notice_bytes -= notice.len();
+            return Some(OutboxItem::Notice(notice, reply_to));
         }
         let (index, frame) = q.audio.pop_front()?;
         q.audio_bytes -= frame.len();
@@ -142,10 +168,19 @@ impl Outbox {
         Some(OutboxItem::Audio(with_gap(&frame)))
     }
 
+    /// Throws away what waits: messages, and listeners' audio. Returns how many messages went.
+    pub fn clear(&self) -> usize {
+        let mut q = self.lock();
+        let cleared = q.notices.len();
+        let close = q.close.take();
+        *q = Queue { close, ..Queue::default() };
+        cleared
+    }
+
     /// How full it is.
     pub fn info(&self) -> QueueInfo {
         let q = self.lock();
-        QueueInfo { messages: q.events.len(), bytes: q.audio_bytes, limit: self.limits.messages }
+        QueueInfo { messages: q.notices.len(), bytes: q.notice_bytes + q.audio_bytes, limit: self.limits.messages }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::connections::Connection;
+use super::connection::Connection;
 use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec};
-use crate::protocol::{ChannelsInfo, Event, ListenTarget, ListenedStream, Speaker, StreamInfo};
+use crate::protocol::{ChannelsInfo, Event, ListenTarget, ListenedStream, StreamInfo};
 use crate::sink::listeners::Publish;
 
 /// What is known of a stream from its start.
@@ -20,7 +20,7 @@ pub struct LiveStreamMeta {
     /// The client's name for it.
     pub stream_id: String,
     /// Who sends it.
-    pub from: Speaker,
+    pub connection: Arc<Connection>,
     /// The conversation it belongs to.
     pub conversation_id: Option<String>,
     /// What is sent.
@@ -81,7 +81,7 @@ impl LiveStream {
             stream_index: self.listen_index,
             sample_rate: self.meta.output.rate_hz,
             channels,
-            from: self.meta.from.clone(),
+            from: self.meta.connection.speaker(),
         }
     }
 
@@ -187,7 +187,7 @@ impl Directory {
         if let Some(c) = &stream.meta.conversation_id {
             for l in index.conversations.get(c).into_iter().flatten() {
                 stream.attach(l.clone());
-                l.connection.outbox.send(Event::ListeningChanged {
+                l.connection.outbox.send(&Event::ListeningChanged {
                     listener_id: l.id.to_string(),
                     added: vec![stream.listened()],
                     removed: Vec::new(),
@@ -197,51 +197,52 @@ impl Directory {
         Some(stream)
     }
 
-    /// Takes a stream out and tells those who listen to its conversation.
-    pub fn remove(&self, stream: &LiveStream) {
+    /// Takes a stream out and tells those who listen to its conversation. False where it was out already.
+    pub fn remove(&self, stream: &LiveStream) -> bool {
         let mut index = lock(&self.index);
         if index.by_uid.remove(&stream.meta.uid).is_none() {
-            return;
+            return false;
         }
         index.taken[usize::from(stream.listen_index)] = false;
         if let Some(c) = &stream.meta.conversation_id {
             for l in index.conversations.get(c).into_iter().flatten() {
-                l.connection.outbox.send(Event::ListeningChanged {
+                l.connection.outbox.send(&Event::ListeningChanged {
                     listener_id: l.id.to_string(),
                     added: Vec::new(),
                     removed: vec![stream.listen_index],
                 });
             }
         }
+        true
     }
 
     /// The streams one connection sends.
-    pub fn of_connection(&self, id: Uuid) -> Vec<StreamInfo> {
+    pub fn of_connection(&self, connection: &Connection) -> Vec<StreamInfo> {
         let index = lock(&self.index);
-        let mut rows: Vec<_> = index.by_uid.values().filter(|s| s.meta.from.connection_id == id).collect();
+        let mut rows: Vec<_> = index.by_uid.values().filter(|s| s.meta.connection.key() == connection.key()).collect();
         rows.sort_by_key(|s| s.meta.uid);
         rows.into_iter().map(|s| s.info()).collect()
     }
 
-    /// Begins to listen. `own` resolves the connection's own names; `None` where there is no such stream, or it is not the
-    /// listener's to hear (which are one answer, so that nobody can probe).
+    /// Begins to listen. `own` resolves the connection's own names, `member` tells whether it is in a conversation; `None` where there
+    /// is no such stream, or it is not the listener's to hear (which are one answer, so that nobody can probe).
     pub fn listen(
         &self,
         connection: &Arc<Connection>,
         target: &ListenTarget,
         own: impl Fn(&str) -> Option<Uuid>,
+        member: impl Fn(&str) -> bool,
     ) -> Option<Listening> {
         let listener = Listener { id: Uuid::now_v7(), connection: Arc::clone(connection) };
         let listener_id = listener.id;
-        let admin = connection.meta.admin;
+        let admin = connection.identity().admin;
         let mut index = lock(&self.index);
         let streams = match target {
             ListenTarget::Stream(name) => {
                 let uid = own(name).or_else(|| name.parse().ok())?;
                 let stream = index.by_uid.get(&uid)?;
-                let mine = stream.meta.from.connection_id == connection.meta.id;
-                let shared = stream.meta.conversation_id.is_some()
-                    && stream.meta.conversation_id == connection.meta.conversation_id;
+                let mine = stream.meta.connection.key() == connection.key();
+                let shared = stream.meta.conversation_id.as_deref().is_some_and(member);
                 if !(admin || mine || shared) {
                     return None;
                 }
@@ -249,7 +250,7 @@ impl Directory {
                 vec![stream.listened()]
             }
             ListenTarget::Conversation(c) => {
-                if !(admin || connection.meta.conversation_id.as_ref() == Some(c)) {
+                if !(admin || member(c)) {
                     return None;
                 }
                 let mut streams: Vec<_> =
@@ -263,6 +264,26 @@ impl Directory {
             }
         };
         Some(Listening { listener_id, streams })
+    }
+
+    /// A connection left a conversation: it no longer listens to it or to others' streams in it. Returns the listeners that end.
+    pub fn left(&self, connection: &Connection, conversation_id: &str) -> Vec<Uuid> {
+        let index = lock(&self.index);
+        let mine = |l: &Listener| l.connection.key() == connection.key();
+        let mut ended = Vec::new();
+        for stream in index.by_uid.values().filter(|s| s.meta.conversation_id.as_deref() == Some(conversation_id)) {
+            if stream.meta.connection.key() != connection.key() {
+                ended.extend(lock(&stream.listeners).iter().filter(|l| mine(l)).map(|l| l.id));
+            }
+        }
+        if let Some(all) = index.conversations.get(conversation_id) {
+            ended.extend(all.iter().filter(|l| mine(l)).map(|l| l.id));
+        }
+        drop(index);
+        ended.sort_unstable();
+        ended.dedup();
+        ended.retain(|id| self.stop_listening(*id));
+        ended
     }
 
     /// Stops listening. False where there was no such listener.

@@ -5,30 +5,30 @@ use uuid::Uuid;
 
 use super::*;
 use crate::audio::{Encoding, OutputFormat};
-use crate::protocol::{CloseCode, Event, ListenTarget};
+use crate::protocol::{CloseCode, Event, Identity, ListenTarget};
 use crate::sink::listeners::{Publish, listener_frame};
 
-const LIMITS: OutboxLimits = OutboxLimits { messages: 3, audio_bytes: 200 };
-
-fn connect(all: &Connections, client: &str, admin: bool, conversation: Option<&str>) -> Arc<Connection> {
-    let meta = ConnectionMeta {
+const LIMITS: OutboxLimits = OutboxLimits { messages: 3, message_bytes: 1_000, audio_bytes: 200 };
+fn meta() -> ConnectionMeta {
+    ConnectionMeta {
         id: Uuid::now_v7(),
-        client_id: client.into(),
-        admin,
         remote_addr: ([127, 0, 0, 1], 1).into(),
         user_agent: None,
-        conversation_id: conversation.map(Into::into),
         connected_unix_ms: 0,
         connected_ms: 0,
-    };
-    all.insert(meta, LIMITS, 10).unwrap()
+    }
 }
 
-fn speak(d: &Directory, from: &Connection, conversation: Option<&str>) -> Arc<LiveStream> {
+fn connect(all: &Connections, client: &str, admin: bool) -> Arc<Connection> {
+    let identity = Identity { admin, ..Identity::default() };
+    all.insert(client.into(), meta(), Some(identity), LIMITS).unwrap()
+}
+
+fn speak(d: &Directory, from: &Arc<Connection>, conversation: Option<&str>) -> Arc<LiveStream> {
     d.insert(LiveStreamMeta {
         uid: Uuid::now_v7(),
         stream_id: "mic".into(),
-        from: from.speaker(),
+        connection: Arc::clone(from),
         conversation_id: conversation.map(Into::into),
         encoding: Encoding::PcmS16le,
         output: OutputFormat::default(),
@@ -45,16 +45,19 @@ fn flags(frame: &Bytes) -> u8 {
 #[test]
 fn a_slow_listener_loses_its_oldest_audio_and_is_told() {
     let all = Connections::default();
-    let c = connect(&all, "a", false, None);
+    let c = connect(&all, "a", false);
     for i in 0..10 {
         c.outbox.send_audio(7, listener_frame(7, i, false, false, &[i as i16; 20])); // 58 bytes each, three fit
     }
-    c.outbox.send(Event::Ping);
-    assert!(matches!(c.outbox.pop(), Some(OutboxItem::Event(..))), "messages go before audio and are never lost to it");
+    c.outbox.send(&Event::Ping);
+    assert!(
+        matches!(c.outbox.pop(), Some(OutboxItem::Notice(..))),
+        "messages go before audio and are never lost to it"
+    );
     let frames: Vec<Bytes> = std::iter::from_fn(|| c.outbox.pop())
         .map(|i| match i {
             OutboxItem::Audio(b) => b,
-            OutboxItem::Event(..) => panic!(),
+            OutboxItem::Notice(..) => panic!(),
         })
         .collect();
     assert_eq!(frames.iter().map(|f| f[2 + 8]).collect::<Vec<_>>(), [7, 8, 9]);
@@ -64,12 +67,12 @@ fn a_slow_listener_loses_its_oldest_audio_and_is_told() {
 #[test]
 fn too_many_waiting_messages_close_the_connection() {
     let all = Connections::default();
-    let c = connect(&all, "a", false, None);
+    let c = connect(&all, "a", false);
     for _ in 0..3 {
-        c.outbox.send(Event::Ping);
+        c.outbox.send(&Event::Ping);
     }
     assert_eq!(c.outbox.closing(), None);
-    c.outbox.send(Event::Ping);
+    c.outbox.send(&Event::Ping);
     assert_eq!(c.outbox.closing().unwrap().0, CloseCode::SlowConsumer);
     assert!(c.outbox.pop().is_none(), "what it held is released");
 }
@@ -78,18 +81,18 @@ fn too_many_waiting_messages_close_the_connection() {
 fn one_listens_to_ones_own_to_ones_conversation_and_as_admin_to_all() {
     let all = Connections::default();
     let d = Directory::new(4);
-    let speaker = connect(&all, "s", false, Some("room"));
-    let member = connect(&all, "m", false, Some("room"));
-    let stranger = connect(&all, "x", false, Some("other"));
-    let admin = connect(&all, "r", true, None);
+    let speaker = connect(&all, "s", false);
+    let member = connect(&all, "m", false);
+    let stranger = connect(&all, "x", false);
+    let admin = connect(&all, "r", true);
     let stream = speak(&d, &speaker, Some("room"));
     let uid = ListenTarget::Stream(stream.meta.uid.to_string());
     let no_name = |_: &str| None;
-    assert!(d.listen(&stranger, &uid, no_name).is_none());
-    assert!(d.listen(&stranger, &ListenTarget::Conversation("room".into()), no_name).is_none());
-    assert!(d.listen(&member, &uid, no_name).is_some());
-    assert!(d.listen(&admin, &uid, no_name).is_some());
-    assert!(d.listen(&speaker, &ListenTarget::Stream("mic".into()), |_| Some(stream.meta.uid)).is_some());
+    assert!(d.listen(&stranger, &uid, no_name, |_| false).is_none());
+    assert!(d.listen(&stranger, &ListenTarget::Conversation("room".into()), no_name, |_| false).is_none());
+    assert!(d.listen(&member, &uid, no_name, |c| c == "room").is_some());
+    assert!(d.listen(&admin, &uid, no_name, |_| false).is_some());
+    assert!(d.listen(&speaker, &ListenTarget::Stream("mic".into()), |_| Some(stream.meta.uid), |_| false).is_some());
     assert_eq!(stream.info().listeners, 3);
 }
 
@@ -97,9 +100,9 @@ fn one_listens_to_ones_own_to_ones_conversation_and_as_admin_to_all() {
 fn a_conversations_listener_hears_streams_that_come_later() {
     let all = Connections::default();
     let d = Directory::new(4);
-    let speaker = connect(&all, "s", false, Some("room"));
-    let member = connect(&all, "m", false, Some("room"));
-    let l = d.listen(&member, &ListenTarget::Conversation("room".into()), |_| None).unwrap();
+    let speaker = connect(&all, "s", false);
+    let member = connect(&all, "m", false);
+    let l = d.listen(&member, &ListenTarget::Conversation("room".into()), |_| None, |_| true).unwrap();
     assert!(l.streams.is_empty());
     let stream = speak(&d, &speaker, Some("room"));
     assert!(stream.is_heard());
@@ -114,7 +117,7 @@ fn a_conversations_listener_hears_streams_that_come_later() {
 fn listen_indices_are_unique_and_come_back_late() {
     let all = Connections::default();
     let d = Directory::new(3);
-    let c = connect(&all, "s", false, None);
+    let c = connect(&all, "s", false);
     let (a, b) = (speak(&d, &c, None), speak(&d, &c, None));
     d.remove(&a);
     let e = speak(&d, &c, None);

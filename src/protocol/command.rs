@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
+use super::json::Json;
+use super::people::AlertSeverity;
 use crate::audio::{OutputChannels, StreamFormat};
 
 /// A command and the `id` its answers refer to.
@@ -36,6 +38,93 @@ pub enum Command<'a> {
     UnsubscribeEvents { events: Vec<String> },
     GetConnectionStatus,
     HealthCheck,
+    JoinConversation { conversation_id: String },
+    LeaveConversation { conversation_id: String },
+    Message { conversation_id: String, content: Json },
+    Typing { conversation_id: String, active: bool },
+    PresenceRequest { conversation_id: String },
+    HistoryRequest { conversation_id: String, after_seq: u64, limit: u32 },
+    BroadcastRequest(BroadcastRequest),
+    SetPreferences { preferences: Json },
+    GetPreferences,
+    Resume(ResumeRequest),
+    Admin(AdminCommand),
+}
+
+/// Who shall get a broadcast. What is given adds up; nothing given means everyone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BroadcastTarget {
+    /// These connections.
+    pub connection_ids: Vec<Uuid>,
+    /// All connections of these clients.
+    pub client_ids: Vec<String>,
+    /// All members of this conversation.
+    pub conversation_id: Option<String>,
+}
+
+/// `broadcast_request`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BroadcastRequest {
+    /// What is said.
+    pub content: Json,
+    /// To whom; none: everyone.
+    pub target: Option<BroadcastTarget>,
+    /// But not to these connections.
+    pub exclude: Vec<Uuid>,
+    /// Whether the sender gets it too.
+    pub include_self: bool,
+}
+
+/// `resume`: go on with the session of a dropped socket (protocol section 6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumeRequest {
+    /// The session.
+    pub session_id: Uuid,
+    /// Its newest token.
+    pub resume_token: String,
+    /// The `seq` of the last session event the client has; none: nothing is replayed.
+    pub last_seq: Option<u64>,
+}
+
+/// What only administrators may ask for.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names are the protocol's own, section 3")]
+pub enum AdminCommand {
+    GetConnectionStats,
+    GetRouterStats,
+    GetAllConnections,
+    GetEventQueueStatus,
+    ClearEventQueue,
+    GetSystemMetrics,
+    DisconnectUser { whom: DisconnectTarget, reason: Option<String> },
+    BroadcastAdminMessage { content: Json, severity: AlertSeverity },
+}
+
+impl AdminCommand {
+    /// Its name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::GetConnectionStats => "get_connection_stats",
+            Self::GetRouterStats => "get_router_stats",
+            Self::GetAllConnections => "get_all_connections",
+            Self::GetEventQueueStatus => "get_event_queue_status",
+            Self::ClearEventQueue => "clear_event_queue",
+            Self::GetSystemMetrics => "get_system_metrics",
+            Self::DisconnectUser { .. } => "disconnect_user",
+            Self::BroadcastAdminMessage { .. } => "broadcast_admin_message",
+        }
+    }
+}
+
+/// Whom an administrator disconnects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DisconnectTarget {
+    /// All connections of a user.
+    User(String),
+    /// All connections of a client.
+    Client(String),
+    /// One connection.
+    Connection(Uuid),
 }
 
 /// Whose audio is asked for.

@@ -1,14 +1,14 @@
 //! What the server says. Field names and order are the protocol's.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::audio::{AudioDropped, AudioEnded, AudioLevel, AudioReceived, AudioStarted, ChannelsInfo};
 use super::error::ProtocolError;
+use super::json::Json;
 use super::names::Topic;
-use crate::audio::StreamFormat;
+use super::people::{AlertSeverity, HistoryMessage, Member, MemberId, PresenceChange};
 
 /// A message to a client; `timestamp`, `reply_to` and `seq` are added by the dialect.
 #[derive(Clone, Debug, Serialize)]
@@ -73,6 +73,71 @@ pub enum Event {
         queue: QueueInfo,
     },
     Health(Map<String, Value>),
+    ConversationJoined {
+        conversation_id: String,
+        members: Vec<Member>,
+        /// None where the store cannot tell now.
+        last_message_seq: Option<u64>,
+    },
+    ConversationLeft {
+        conversation_id: String,
+    },
+    MessageAccepted {
+        conversation_id: String,
+        message_seq: u64,
+    },
+    Message {
+        conversation_id: String,
+        message_seq: u64,
+        from: Speaker,
+        content: Json,
+    },
+    Typing {
+        conversation_id: String,
+        from: Speaker,
+        active: bool,
+    },
+    Presence {
+        conversation_id: String,
+        members: Vec<Member>,
+    },
+    PresenceChanged {
+        conversation_id: String,
+        member: MemberId,
+        change: PresenceChange,
+        connections: usize,
+        streaming: bool,
+    },
+    History {
+        conversation_id: String,
+        messages: Vec<HistoryMessage>,
+        more: bool,
+    },
+    Broadcast {
+        from: Speaker,
+        content: Json,
+    },
+    BroadcastConfirmation {
+        delivered: usize,
+    },
+    Alert {
+        content: Json,
+        severity: AlertSeverity,
+        from: Option<Speaker>,
+    },
+    Preferences {
+        preferences: Json,
+    },
+    Resumed {
+        session: SessionInfo,
+        streams: Vec<ResumedStream>,
+        replayed: usize,
+        missed: u64,
+    },
+    AdminResult {
+        request: &'static str,
+        data: Value,
+    },
     Error(ProtocolError),
 }
 
@@ -89,7 +154,13 @@ impl Event {
             | Self::StatusUpdate(_)
             | Self::ConnectionInfo(_)
             | Self::ConnectionStatus { .. }
-            | Self::Health(_) => false,
+            | Self::Health(_)
+            | Self::Typing { .. }
+            | Self::Presence { .. }
+            | Self::History { .. }
+            | Self::Preferences { .. }
+            | Self::Resumed { .. }
+            | Self::AdminResult { .. } => false,
             Self::Authenticated { .. }
             | Self::ResponseChunk { .. }
             | Self::Response { .. }
@@ -101,7 +172,15 @@ impl Event {
             | Self::Listening { .. }
             | Self::ListeningChanged { .. }
             | Self::ListeningStopped { .. }
-            | Self::SubscriptionUpdated { .. } => true,
+            | Self::SubscriptionUpdated { .. }
+            | Self::ConversationJoined { .. }
+            | Self::ConversationLeft { .. }
+            | Self::MessageAccepted { .. }
+            | Self::Message { .. }
+            | Self::PresenceChanged { .. }
+            | Self::Broadcast { .. }
+            | Self::BroadcastConfirmation { .. }
+            | Self::Alert { .. } => true,
         }
     }
 }
@@ -127,6 +206,15 @@ pub struct SessionInfo {
     pub id: Uuid,
     pub resume_token: String,
     pub resume_window_ms: u64,
+}
+
+/// A stream that outlived its socket: the client goes on from `received_bytes`.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names are the protocol's own")]
+pub struct ResumedStream {
+    pub stream_id: String,
+    pub stream_index: u32,
+    pub received_bytes: u64,
 }
 
 /// When the server pings and when it gives up.
@@ -201,118 +289,6 @@ pub struct StreamInfo {
     pub decoded_ms: u64,
     pub recording_id: Option<Uuid>,
     pub listeners: usize,
-}
-
-/// `audio_started`.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "the names are the protocol's own")]
-pub struct AudioStarted {
-    pub stream_id: String,
-    pub stream_uid: String,
-    pub stream_index: u32,
-    pub format: StreamFormat,
-    pub output: OutputInfo,
-    pub recording_id: Option<Uuid>,
-}
-
-/// What a stream is turned into.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct OutputInfo {
-    /// Always `pcm_s16le`.
-    pub encoding: &'static str,
-    /// In hertz.
-    pub sample_rate: u32,
-    /// A number, or `"source"` while the source has not told.
-    pub channels: ChannelsInfo,
-}
-
-/// Channels of an output: a count, or the source's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum ChannelsInfo {
-    /// That many.
-    Count(u16),
-    /// `"source"`.
-    #[serde(serialize_with = "source")]
-    Source,
-}
-
-fn source<S: serde::Serializer>(s: S) -> Result<S::Ok, S::Error> {
-    s.serialize_str("source")
-}
-
-/// `audio_received`: cumulative, see protocol section 4 for what each promises.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[allow(missing_docs, reason = "the names are the protocol's own")]
-pub struct AudioReceived {
-    pub stream_id: Arc<str>,
-    pub received_bytes: u64,
-    pub received_frames: u64,
-    pub decoded_ms: u64,
-    pub output_samples: u64,
-    pub buffered_ms: u64,
-    pub dropped_ms: u64,
-    pub processing_us: u64,
-}
-
-/// `audio_dropped`.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "the names are the protocol's own")]
-pub struct AudioDropped {
-    pub stream_id: String,
-    pub from_ms: u64,
-    pub dropped_ms: u64,
-}
-
-/// Why a stream ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs, reason = "the names are the protocol's own")]
-pub enum EndReason {
-    End,
-    Cancelled,
-    Disconnected,
-    Timeout,
-    Error,
-    Drained,
-}
-
-/// `audio_ended`.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "the names are the protocol's own")]
-pub struct AudioEnded {
-    pub stream_id: String,
-    pub reason: EndReason,
-    pub received_bytes: u64,
-    pub duration_ms: u64,
-    pub output_samples: u64,
-    pub dropped_ms: u64,
-    pub peak_dbfs: f32,
-    pub rms_dbfs: f32,
-    pub speech_ms: Option<u64>,
-    pub warnings: u64,
-    pub recording: Option<RecordingInfo>,
-}
-
-/// A finished recording.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "the names are the protocol's own")]
-pub struct RecordingInfo {
-    pub id: Uuid,
-    pub url: String,
-    pub bytes: u64,
-    pub sha256: String,
-}
-
-/// `audio_level`.
-#[derive(Clone, Debug, Serialize)]
-#[allow(missing_docs, reason = "the names are the protocol's own")]
-pub struct AudioLevel {
-    pub stream_id: String,
-    pub at_ms: u64,
-    pub rms_dbfs: f32,
-    pub peak_dbfs: f32,
-    pub clipped: bool,
 }
 
 /// A stream one listens to.

@@ -94,6 +94,16 @@ impl EventSet {
             | 1 << Topic::System as u16,
     );
 
+    /// As a number, for an atomic cell.
+    pub fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// From that number.
+    pub fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
     /// Whether a topic is in it.
     pub fn has(self, topic: Topic) -> bool {
         self.0 & 1 << topic as u16 != 0

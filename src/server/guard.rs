@@ -2,26 +2,24 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use serde::Deserialize;
+
 use super::problem::Problem;
 use super::router::Shared;
-use crate::protocol::ErrorCode;
+use super::state::App;
+use super::ws;
+use crate::auth::credential;
+use crate::protocol::{ErrorCode, Identity, Speaker, check_name};
 
 /// The address a request came from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Peer(pub(super) SocketAddr);
-
-impl Peer {
-    /// With authentication off, whoever is on this machine is an administrator (protocol section 2).
-    pub(super) fn is_admin(self) -> bool {
-        self.0.ip().to_canonical().is_loopback()
-    }
-}
 
 impl<S: Sync> FromRequestParts<S> for Peer {
     type Rejection = Problem;
@@ -31,20 +29,115 @@ impl<S: Sync> FromRequestParts<S> for Peer {
     }
 }
 
-/// Proof that the request may administer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Admin(pub(super) Peer);
+/// Who makes a request. `None`: nobody has said, where authentication is required.
+///
+/// # Errors
+/// The problem of a token that is not accepted.
+pub(super) async fn identify(
+    app: &App,
+    peer: Peer,
+    headers: &HeaderMap,
+    query_token: Option<&str>,
+) -> Result<Option<Identity>, Problem> {
+    let Some(auth) = &app.auth else {
+        // Behind a proxy on this machine everyone would seem to be on it: whoever comes through one is not.
+        let proxied = headers.contains_key("x-forwarded-for") || headers.contains_key(header::FORWARDED);
+        return Ok(Some(Identity::anonymous(peer.0.ip().to_canonical().is_loopback() && !proxied)));
+    };
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let subprotocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok());
+    let refused = |e| Problem(ws::refusal(e));
+    match credential(authorization, subprotocols, query_token).map_err(refused)? {
+        Some(token) => auth.verify(token.to_owned()).await.map(Some).map_err(refused),
+        None => Ok(None),
+    }
+}
 
-impl<S: Sync> FromRequestParts<S> for Admin {
+/// Someone who has said who he is, where that is required.
+#[derive(Clone, Debug)]
+pub(super) struct Caller {
+    /// Who.
+    pub(super) identity: Identity,
+    /// From where.
+    pub(super) peer: Peer,
+}
+
+impl Caller {
+    /// Who he is in the log.
+    pub(super) fn name(&self) -> String {
+        self.identity.user_id.clone().unwrap_or_else(|| self.peer.0.to_string())
+    }
+
+    /// Himself as the source of a message. A request has no connection, so its id is nil.
+    pub(super) fn speaker(&self) -> Speaker {
+        Speaker {
+            connection_id: uuid::Uuid::nil(),
+            client_id: "http".to_owned(),
+            user_id: self.identity.user_id.clone(),
+        }
+    }
+
+    /// Lets administrators pass, and the user whose affair it is.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for everybody else.
+    pub(super) fn must_be(&self, user_id: Option<&str>) -> Result<(), Problem> {
+        if self.identity.admin || (user_id.is_some() && self.identity.user_id.as_deref() == user_id) {
+            return Ok(());
+        }
+        Err(Problem::new(ErrorCode::Forbidden, "this is another user's"))
+    }
+
+    /// Lets those pass who may enter a conversation.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` for everybody else, `INVALID_MESSAGE` where the id is none.
+    pub(super) fn may_enter(&self, conversation_id: &str) -> Result<(), Problem> {
+        check_name("conversation_id", conversation_id)
+            .map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.to_string()))?;
+        if self.identity.may_enter(conversation_id) {
+            return Ok(());
+        }
+        Err(Problem::new(ErrorCode::Forbidden, "you may not enter this conversation"))
+    }
+}
+
+/// The `token` of a query: for what cannot set a header, such as an `<audio>` element.
+#[derive(Default, Deserialize)]
+struct TokenQuery {
+    token: Option<String>,
+}
+
+impl FromRequestParts<Shared> for Caller {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let peer = Peer::from_request_parts(parts, state).await?;
-        if peer.is_admin() {
-            Ok(Self(peer))
-        } else {
-            Err(Problem::new(ErrorCode::Forbidden, "this is for administrators: ask from the server's own machine"))
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let peer = Peer::from_request_parts(parts, app).await?;
+        let query = Query::<TokenQuery>::try_from_uri(&parts.uri).map_or_else(|_| TokenQuery::default(), |q| q.0);
+        let identity = identify(app, peer, &parts.headers, query.token.as_deref()).await?;
+        let nobody = || Problem::new(ErrorCode::Unauthenticated, "send a token: Authorization: Bearer JWT");
+        Ok(Self { identity: identity.ok_or_else(nobody)?, peer })
+    }
+}
+
+/// Proof that the request may administer.
+#[derive(Clone, Debug)]
+pub(super) struct Admin(pub(super) Caller);
+
+impl FromRequestParts<Shared> for Admin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        if caller.identity.admin {
+            return Ok(Self(caller));
         }
+        let instead = if app.auth.is_some() {
+            "a token with the admin role is needed"
+        } else {
+            "ask from the server's own machine"
+        };
+        Err(Problem::new(ErrorCode::Forbidden, format!("this is for administrators: {instead}")))
     }
 }
 

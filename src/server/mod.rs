@@ -1,6 +1,7 @@
 //! Sockets: the accept loop, the worker threads, every route, the WebSocket.
 
 mod accept;
+mod admin;
 mod api;
 mod guard;
 mod lanes;
@@ -12,4 +13,4 @@ mod ws;
 
 pub use accept::{AcceptError, Listener};
 pub use lanes::Lanes;
-pub use state::{App, HealthStatus};
+pub use state::{App, HealthStatus, Parts};

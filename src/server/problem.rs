@@ -1,6 +1,6 @@
 //! HTTP errors: RFC 9457 problem details with the protocol's own codes. The one place where errors become HTTP.
 
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -61,6 +61,9 @@ impl IntoResponse for Problem {
         });
         let mut response =
             (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(ms) = self.0.retry_after_ms {
             response.headers_mut().insert(header::RETRY_AFTER, ms.div_ceil(1_000).into());
         }

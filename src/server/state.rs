@@ -5,13 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::hub::{Connections, Directory};
+use crate::dialect::native::DecodeLimits;
+use crate::hub::{Admission, Connections, Conversations, Directory};
 use crate::pipeline::MemoryBudget;
 use crate::protocol::ServerState;
 use crate::resilience::Breakers;
 use crate::sink::recorder::RecorderService;
+use crate::store::Store;
+use crate::telemetry::SystemMeter;
 use crate::upstream::Responder;
 
 /// The running server, without its sockets.
@@ -22,6 +26,8 @@ pub struct App {
     pub clock: Clock,
     /// Who is connected.
     pub connections: Connections,
+    /// Who is in which conversation.
+    pub conversations: Conversations,
     /// What is live.
     pub streams: Directory,
     /// Where recordings go; `None` where recording is off.
@@ -30,14 +36,34 @@ pub struct App {
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
     pub breakers: Arc<Breakers>,
+    /// What lasts.
+    pub store: Arc<dyn Store>,
+    /// Who checks tokens; `None` where authentication is off.
+    pub auth: Option<Arc<Authenticator>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
+    /// What the process uses.
+    pub system: SystemMeter,
     /// This server's name among others.
     pub node: String,
     /// Cancelled when the server begins to drain.
     pub draining: CancellationToken,
     /// When draining ends, on [`App::clock`]; `u64::MAX` while it has not begun.
     drain_deadline_ms: AtomicU64,
+}
+
+/// What a server is made of beside its own state.
+pub struct Parts {
+    /// Where recordings go; `None` where recording is off.
+    pub recorder: Option<RecorderService>,
+    /// Who answers `text`; `None` where nobody does.
+    pub responder: Option<Box<dyn Responder>>,
+    /// Who is left alone for a while.
+    pub breakers: Arc<Breakers>,
+    /// What lasts.
+    pub store: Arc<dyn Store>,
+    /// Who checks tokens; `None` where authentication is off.
+    pub auth: Option<Arc<Authenticator>>,
 }
 
 /// How healthy the server is (protocol section 8).
@@ -54,27 +80,33 @@ pub enum HealthStatus {
 
 impl App {
     /// The shared state of a server that has not begun to listen.
-    pub fn new(
-        config: Config,
-        recorder: Option<RecorderService>,
-        responder: Option<Box<dyn Responder>>,
-        breakers: Arc<Breakers>,
-    ) -> Arc<Self> {
+    pub fn new(config: Config, parts: Parts) -> Arc<Self> {
+        let Parts { recorder, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
+        let admission = Admission::new(config.server.max_connections, &config.connections);
         Arc::new(Self {
             config,
             clock: Clock::start(),
-            connections: Connections::default(),
+            connections: Connections::new(admission),
+            conversations: Conversations::default(),
             streams,
             recorder,
             responder,
             breakers,
+            store,
+            auth,
             memory,
+            system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),
             drain_deadline_ms: AtomicU64::new(u64::MAX),
         })
+    }
+
+    /// Bounds on JSON before it is parsed.
+    pub fn decode_limits(&self) -> DecodeLimits {
+        DecodeLimits { json_depth: self.config.limits.json_depth }
     }
 
     /// Begins to drain: no new connections, `status_update` to all, streams may end until the deadline. Once.
@@ -99,6 +131,7 @@ impl App {
         if self.drain_deadline_ms().is_some() {
             HealthStatus::Unhealthy
         } else if self.recorder.as_ref().is_some_and(|r| r.status().degraded)
+            || !self.store.status().healthy
             || self.memory_is_short()
             || !self.breakers.all_closed()
         {

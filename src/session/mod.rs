@@ -1,8 +1,11 @@
 //! The state machine of one client: what it said goes in, what must happen comes out. No socket, clock, queue or codec.
 //!
-//! Order of calls: [`Session::handle_text`] and [`Session::route_binary`] as messages come; the runtime carries the effects out in
-//! order and reports back by [`Session::opened`], [`Session::closed`] and [`Session::fault`]. Nothing else changes the state.
+//! Order of calls: [`Session::handle_text`] and [`Session::route_binary`] as messages come, [`Session::on_time`] when its deadline has
+//! passed; the runtime carries the effects out in order and reports back by [`Session::opened`], [`Session::closed`],
+//! [`Session::authenticated`] and [`Session::fault`]. Nothing else changes the state.
 
+mod identity;
+mod people;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -13,8 +16,15 @@ use uuid::Uuid;
 
 use crate::audio::{OutputFormat, StreamFormat};
 use crate::dialect::native::{self, DecodeLimits};
-use crate::protocol::{Command, ErrorCode, Event, EventSet, ListenTarget, Overflow, ProtocolError, Topic};
+use crate::protocol::{
+    AdminCommand, CloseCode, Command, Envelope, ErrorCode, Event, EventSet, Identity, ListenTarget, Overflow,
+    ProtocolError, ResumeRequest, Topic,
+};
 
+use identity::Access;
+pub use identity::Authentication;
+use people::Conversations;
+pub use people::PeopleAct;
 pub use streams::Route;
 use streams::Streams;
 
@@ -26,6 +36,8 @@ const ANSWERS_KEPT: usize = 32;
 pub struct SessionLimits {
     /// Streams open at once.
     pub streams_max: usize,
+    /// Conversations joined at once.
+    pub conversations_max: usize,
     /// Faults in a row that close the connection.
     pub faults_max: u32,
     /// Bounds on text messages.
@@ -113,12 +125,43 @@ pub enum Effect {
     StopListening(String, Option<String>),
     /// What the client wants to be told has changed.
     Subscriptions(EventSet),
-    /// Answer a text.
-    Respond(String, Option<String>),
+    /// Answer a text, in a conversation or outside of any.
+    Respond {
+        /// What was said.
+        text: String,
+        /// Where.
+        conversation_id: Option<String>,
+        /// The `id` to answer.
+        reply_to: Option<String>,
+    },
     /// Answer a question.
     Ask(Query, Option<String>),
-    /// Too many faults in a row: close with 4005.
-    TooManyFaults,
+    /// Conversations, broadcasts, preferences.
+    People(PeopleAct, Option<String>),
+    /// Verify a token, then report [`Session::authenticated`].
+    Authenticate(String, Option<String>),
+    /// Go on with another session.
+    Resume(ResumeRequest, Option<String>),
+    /// Do what an administrator asks for; that he is one has been checked.
+    Admin(AdminCommand, Option<String>),
+    /// Close the connection.
+    Close(CloseCode, &'static str),
+}
+
+/// A text message that was read but not acted on; one that cannot be read is one too.
+#[derive(Debug)]
+pub struct Message<'a>(Result<Envelope<'a>, Box<(Option<String>, ProtocolError)>>);
+
+impl Message<'_> {
+    /// Whether it is audio, which flow control bounds and no rate does.
+    pub fn is_audio(&self) -> bool {
+        matches!(self.0, Ok(Envelope { command: Command::AudioData(_), .. }))
+    }
+
+    /// Its `id`.
+    pub fn into_id(self) -> Option<String> {
+        self.0.map_or_else(|failed| failed.0, |m| m.id)
+    }
 }
 
 /// One client's session.
@@ -126,8 +169,9 @@ pub enum Effect {
 pub struct Session {
     limits: SessionLimits,
     defaults: StreamDefaults,
-    admin: bool,
+    access: Access,
     subscriptions: EventSet,
+    conversations: Conversations,
     streams: Streams,
     faults_in_a_row: u32,
     errors: u64,
@@ -137,12 +181,18 @@ pub struct Session {
 
 impl Session {
     /// A new session. `new_uid` makes stream ids.
-    pub fn new(limits: SessionLimits, defaults: StreamDefaults, admin: bool, new_uid: fn() -> Uuid) -> Self {
+    pub fn new(
+        limits: SessionLimits,
+        defaults: StreamDefaults,
+        authentication: Authentication,
+        new_uid: fn() -> Uuid,
+    ) -> Self {
         Self {
             limits,
             defaults,
-            admin,
+            access: Access::new(authentication),
             subscriptions: EventSet::DEFAULT,
+            conversations: Conversations::default(),
             streams: Streams::new(new_uid),
             faults_in_a_row: 0,
             errors: 0,
@@ -156,9 +206,14 @@ impl Session {
         self.subscriptions
     }
 
-    /// Whether the client is an administrator.
-    pub fn is_admin(&self) -> bool {
-        self.admin
+    /// Who the client is; nobody while authentication is still to come.
+    pub fn identity(&self) -> &Identity {
+        self.access.identity()
+    }
+
+    /// The conversations it is in.
+    pub fn conversations(&self) -> &[String] {
+        self.conversations.joined()
     }
 
     /// Faults since the last good message.
@@ -183,9 +238,19 @@ impl Session {
     }
 
     /// Takes a text message. Audio in it is decoded into `scratch`.
-    pub fn handle_text(&mut self, text: &str, scratch: &mut Vec<u8>, fx: &mut Vec<Effect>) {
-        match native::decode(text, self.limits.decode) {
-            Ok(m) => match self.command(m.command, m.id.clone(), scratch, fx) {
+    pub fn handle_text(&mut self, text: &str, now_ms: u64, scratch: &mut Vec<u8>, fx: &mut Vec<Effect>) {
+        self.handle(self.read(text), now_ms, scratch, fx);
+    }
+
+    /// Reads a text message, so that it may be refused before [`Session::handle`] acts on it.
+    pub fn read<'a>(&self, text: &'a str) -> Message<'a> {
+        Message(native::decode(text, self.limits.decode))
+    }
+
+    /// Acts on a message. Audio in it is decoded into `scratch`.
+    pub fn handle(&mut self, message: Message<'_>, now_ms: u64, scratch: &mut Vec<u8>, fx: &mut Vec<Effect>) {
+        match message.0 {
+            Ok(m) => match self.command(m.command, m.id.clone(), now_ms, scratch, fx) {
                 Ok(()) => self.faults_in_a_row = 0,
                 Err(e) => self.fault(e, m.id, fx),
             },
@@ -198,7 +263,10 @@ impl Session {
 
     /// Takes a binary message: says which stream its bytes belong to.
     pub fn route_binary(&mut self, payload: &[u8]) -> Route {
-        let route = self.streams.route(payload, &self.limits, &self.defaults, self.subscriptions);
+        let route = match self.access.check() {
+            Ok(()) => self.streams.route(payload, &self.limits, &self.defaults, self.subscriptions),
+            Err(e) => self.streams.refuse(e),
+        };
         match &route {
             Route::Audio { .. } | Route::OpenFirst(_) => self.faults_in_a_row = 0,
             Route::Refuse(Some(_)) => self.errors += 1,
@@ -215,7 +283,7 @@ impl Session {
         if counts {
             self.faults_in_a_row += 1;
             if self.faults_in_a_row >= self.limits.faults_max {
-                fx.push(Effect::TooManyFaults);
+                fx.push(Effect::Close(CloseCode::TooManyFaults, "too many faulty messages in a row"));
             }
         }
     }
@@ -249,9 +317,15 @@ impl Session {
         &mut self,
         command: Command<'_>,
         id: Option<String>,
+        now_ms: u64,
         scratch: &mut Vec<u8>,
         fx: &mut Vec<Effect>,
     ) -> Result<(), ProtocolError> {
+        if let Command::Authenticate { token } = command {
+            fx.push(Effect::Authenticate(token, id));
+            return Ok(());
+        }
+        self.access.check()?;
         match command {
             Command::AudioData(a) => {
                 return self.streams.audio_data(a, id, scratch, &self.limits, &self.defaults, self.subscriptions, fx);
@@ -261,6 +335,9 @@ impl Session {
                     fx.push(Effect::Send(answer.clone(), id));
                     return Ok(());
                 }
+                if let Some(c) = &a.conversation_id {
+                    self.conversations.require(c)?;
+                }
                 let open = self.streams.start(a, id, &self.limits, &self.defaults, self.subscriptions)?;
                 fx.push(Effect::Open(Box::new(open)));
             }
@@ -269,10 +346,15 @@ impl Session {
             Command::AudioCancel { stream_id } => fx.push(Effect::Cancel(self.streams.end(stream_id.as_deref())?, id)),
             Command::Ping { payload } => fx.push(Effect::Send(Event::Pong { payload }, id)),
             Command::Pong => {}
-            Command::Text { text, conversation_id: _ } => fx.push(Effect::Respond(text, id)),
+            Command::Text { text, conversation_id } => {
+                if let Some(c) = &conversation_id {
+                    self.conversations.require(c)?;
+                }
+                fx.push(Effect::Respond { text, conversation_id, reply_to: id });
+            }
             Command::StatusRequest => fx.push(Effect::Ask(Query::Status, id)),
             Command::ConnectionInfoRequest { connection_id } => {
-                if connection_id.is_some() && !self.admin {
+                if connection_id.is_some() && !self.identity().admin {
                     return Err(ProtocolError::new(
                         ErrorCode::Forbidden,
                         "another connection's information is for administrators",
@@ -286,10 +368,24 @@ impl Session {
             Command::ListenStop { listener_id } => fx.push(Effect::StopListening(listener_id, id)),
             Command::SubscribeEvents { events } => self.subscribe(&events, true, id, fx),
             Command::UnsubscribeEvents { events } => self.subscribe(&events, false, id, fx),
-            Command::Authenticate { token: _ } => {
-                let roles = if self.admin { vec!["admin".to_owned()] } else { Vec::new() };
-                fx.push(Effect::Send(Event::Authenticated { user_id: None, roles, expires_at: None }, id));
+            Command::JoinConversation { .. }
+            | Command::LeaveConversation { .. }
+            | Command::Message { .. }
+            | Command::Typing { .. }
+            | Command::PresenceRequest { .. }
+            | Command::HistoryRequest { .. }
+            | Command::BroadcastRequest(_)
+            | Command::SetPreferences { .. }
+            | Command::GetPreferences => return self.people(command, id, now_ms, fx),
+            Command::Resume(request) => fx.push(Effect::Resume(request, id)),
+            Command::Admin(request) => {
+                if !self.identity().admin {
+                    let what = format!("{} is for administrators", request.name());
+                    return Err(ProtocolError::new(ErrorCode::Forbidden, what));
+                }
+                fx.push(Effect::Admin(request, id));
             }
+            Command::Authenticate { .. } => {} // before the check above
         }
         Ok(())
     }
@@ -299,7 +395,7 @@ impl Session {
         for name in names {
             match Topic::from_name(name) {
                 Some(t) if !on => self.subscriptions.remove(t),
-                Some(t) if self.admin || !t.is_admin_only() => self.subscriptions.insert(t),
+                Some(t) if self.identity().admin || !t.is_admin_only() => self.subscriptions.insert(t),
                 Some(_) | None => denied.push(name.chars().take(64).collect()),
             }
         }

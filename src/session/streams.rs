@@ -248,7 +248,7 @@ impl Streams {
         }
     }
 
-    fn refuse(&mut self, error: ProtocolError) -> Route {
+    pub(super) fn refuse(&mut self, error: ProtocolError) -> Route {
         let told = std::mem::replace(&mut self.refusal_told, true);
         Route::Refuse((!told).then_some(error))
     }

@@ -4,16 +4,16 @@ use crate::protocol::Event;
 
 fn session(query: StreamFormat) -> Session {
     Session::new(
-        SessionLimits { streams_max: 2, faults_max: 5, decode: DecodeLimits { json_depth: 16 } },
+        SessionLimits { streams_max: 2, conversations_max: 2, faults_max: 5, decode: DecodeLimits { json_depth: 16 } },
         StreamDefaults { format: query, output: OutputFormat::default() },
-        false,
+        Authentication::Known { identity: Identity::default(), expires_ms: None },
         Uuid::now_v7,
     )
 }
 
 fn text(s: &mut Session, message: &str) -> (Vec<Effect>, Vec<u8>) {
     let (mut fx, mut scratch) = (Vec::new(), Vec::new());
-    s.handle_text(message, &mut scratch, &mut fx);
+    s.handle_text(message, 0, &mut scratch, &mut fx);
     (fx, scratch)
 }
 
@@ -103,14 +103,14 @@ fn base64_faults_name_the_place() {
 fn five_faults_in_a_row_close_and_a_good_message_resets() {
     let mut s = session(StreamFormat::AUTO);
     for _ in 0..4 {
-        assert!(!matches!(text(&mut s, "{").0.last(), Some(Effect::TooManyFaults)));
+        assert!(!matches!(text(&mut s, "{").0.last(), Some(Effect::Close(CloseCode::TooManyFaults, _))));
     }
     text(&mut s, r#"{"type":"ping"}"#);
     for _ in 0..4 {
         text(&mut s, r#"{"type":"nonsense"}"#);
     }
     text(&mut s, r#"{"type":"audio_end"}"#); // STREAM_NOT_FOUND neither counts nor resets
-    assert!(matches!(text(&mut s, "nonsense").0.last(), Some(Effect::TooManyFaults)));
+    assert!(matches!(text(&mut s, "nonsense").0.last(), Some(Effect::Close(CloseCode::TooManyFaults, _))));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What the server tells of itself to who runs it: structured logs. Knows no connection; fields come with each line.
 
+mod system;
+
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
 
 use crate::config::{LogConfig, LogFormat};
+
+pub use system::{SystemMeter, SystemReading};
 
 /// Why logs cannot be written.
 #[derive(Debug, thiserror::Error)]

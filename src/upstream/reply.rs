@@ -34,18 +34,18 @@ impl Reply {
 
     /// A part of the answer.
     pub fn chunk(&self, text: String) {
-        self.connection.outbox.reply(Event::ResponseChunk { text }, self.reply_to.clone());
+        self.connection.outbox.reply(&Event::ResponseChunk { text }, self.reply_to.as_deref());
     }
 
     /// The whole answer; nothing follows.
     pub fn finish(mut self, text: String) {
         let processing_ms = u64::try_from(self.asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.end(Event::Response { text, processing_ms });
+        self.end(&Event::Response { text, processing_ms });
     }
 
     /// There is no answer, or no more of it; nothing follows.
     pub fn fail(mut self, error: &RespondError) {
-        self.end(Event::Error(error.to_protocol()));
+        self.end(&Event::Error(error.to_protocol()));
     }
 
     /// Whether the client has left: nobody will read the answer.
@@ -59,16 +59,16 @@ impl Reply {
         queue.messages > queue.limit / QUEUE_SHARE
     }
 
-    fn end(&mut self, event: Event) {
+    fn end(&mut self, event: &Event) {
         self.ended = true;
-        self.connection.outbox.reply(event, self.reply_to.take());
+        self.connection.outbox.reply(event, self.reply_to.as_deref());
     }
 }
 
 impl Drop for Reply {
     fn drop(&mut self) {
         if !self.ended {
-            self.end(Event::Error(ProtocolError::new(ErrorCode::Internal, "the answer was lost in the server")));
+            self.end(&Event::Error(ProtocolError::new(ErrorCode::Internal, "the answer was lost in the server")));
         }
     }
 }

@@ -107,7 +107,7 @@ fn energy(samples: &[i16]) -> f64 {
 #[tokio::test]
 async fn a_disk_that_takes_no_more_ends_the_recording_alone() {
     let data = tempfile::tempdir().unwrap();
-    let server = ServerProcess::start_after("trap '' XFSZ; ulimit -f 64", data.path(), &[]);
+    let server = ServerProcess::start_after("trap '' XFSZ; ulimit -f 1024", data.path(), &[]);
     let (mut c, mut ear) = (server.connect().await, server.connect().await);
     let started = c.start(pcm16k()).await;
     ear.send(json!({"type": "listen_start", "stream_id": started["stream_uid"]})).await;
@@ -139,7 +139,7 @@ async fn a_disk_that_takes_no_more_ends_the_recording_alone() {
     assert_eq!(status, 200);
     let kept: Vec<i16> = hound::WavReader::new(wav.as_slice()).unwrap().samples().map(Result::unwrap).collect();
     let wanted = samples(&pcm).into_iter().cycle();
-    assert!(kept.len() > 16_000 && kept.len() < 32_768, "{} samples", kept.len());
+    assert!(kept.len() > 500_000 && kept.len() < 524_288, "{} samples", kept.len());
     assert!(kept.iter().copied().eq(wanted.take(kept.len())), "what was written is right");
 }
 

@@ -20,11 +20,16 @@ pub fn encode(event: &Event, envelope: Envelope<'_>, out: &mut Vec<u8>) {
     if let Event::AudioReceived(a) = event {
         return encode_audio_received(a, envelope, out);
     }
+    encode_head(event, out);
+    encode_tail(envelope, out);
+}
+
+/// Appends an event without its envelope, the object still open: what all who get it have in common.
+pub fn encode_head(event: &Event, out: &mut Vec<u8>) {
     // Writing to a Vec cannot fail, and the types have only string keys.
     serde_json::to_writer(&mut *out, event).expect("events serialise");
     let closing = out.pop();
     debug_assert_eq!(closing, Some(b'}'));
-    tail(envelope, out);
 }
 
 /// The acknowledgement, written by hand: it is the one message a stream causes many times a second.
@@ -46,10 +51,11 @@ pub fn encode_audio_received(a: &AudioReceived, envelope: Envelope<'_>, out: &mu
         out.extend_from_slice(b"\":");
         decimal(value, out);
     }
-    tail(envelope, out);
+    encode_tail(envelope, out);
 }
 
-fn tail(envelope: Envelope<'_>, out: &mut Vec<u8>) {
+/// Appends the envelope to an event's head and closes the object.
+pub fn encode_tail(envelope: Envelope<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"timestamp\":\"");
     write!(out, "{}", Timestamp(envelope.unix_ms)).expect("writing to a Vec cannot fail");
     out.push(b'"');

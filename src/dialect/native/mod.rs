@@ -4,8 +4,8 @@ mod decode;
 mod encode;
 mod types;
 
-pub use decode::{DecodeLimits, decode};
-pub use encode::{Envelope, encode, encode_audio_received};
+pub use decode::{DecodeLimits, decode, read_broadcast, read_content};
+pub use encode::{Envelope, encode, encode_audio_received, encode_head, encode_tail};
 
 #[cfg(test)]
 mod tests;

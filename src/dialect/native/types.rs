@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::protocol::{AlertSeverity, Json};
 
 /// What every message has.
 #[derive(Deserialize)]
@@ -31,7 +34,7 @@ pub(super) struct Text {
 
 #[derive(Deserialize)]
 pub(super) struct ConnectionInfoRequest {
-    pub(super) connection_id: Option<uuid::Uuid>,
+    pub(super) connection_id: Option<Uuid>,
 }
 
 #[derive(Deserialize)]
@@ -100,4 +103,74 @@ pub(super) struct AudioData<'a> {
     pub(super) offset: Option<u64>,
     #[serde(borrow, default)]
     pub(super) format: Option<Format<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct ConversationRef {
+    pub(super) conversation_id: String,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Message {
+    pub(super) conversation_id: String,
+    pub(super) content: Json,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Typing {
+    pub(super) conversation_id: String,
+    pub(super) active: bool,
+}
+
+#[derive(Deserialize)]
+pub(super) struct HistoryRequest {
+    pub(super) conversation_id: String,
+    pub(super) after_seq: Option<u64>,
+    pub(super) limit: Option<u32>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Content {
+    pub(super) content: Json,
+}
+
+#[derive(Deserialize)]
+pub(super) struct BroadcastTarget {
+    pub(super) connection_ids: Option<Vec<Uuid>>,
+    pub(super) client_ids: Option<Vec<String>>,
+    pub(super) conversation_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct BroadcastRequest {
+    pub(super) content: Json,
+    pub(super) target: Option<BroadcastTarget>,
+    pub(super) exclude: Option<Vec<Uuid>>,
+    pub(super) include_self: Option<bool>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Preferences {
+    pub(super) preferences: Json,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Resume {
+    pub(super) session_id: Uuid,
+    pub(super) resume_token: String,
+    pub(super) last_seq: Option<u64>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct DisconnectUser {
+    pub(super) user_id: Option<String>,
+    pub(super) client_id: Option<String>,
+    pub(super) connection_id: Option<Uuid>,
+    pub(super) reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct BroadcastAdminMessage {
+    pub(super) content: Json,
+    pub(super) severity: Option<AlertSeverity>,
 }

@@ -22,7 +22,7 @@ struct Reset {
 /// `POST /admin/circuit-breakers/reset`: closes the named breaker, or without a body all of them.
 pub(in crate::server) async fn reset(
     State(app): State<Shared>,
-    admin: Admin,
+    Admin(by): Admin,
     body: Bytes,
 ) -> Result<Json<Value>, Problem> {
     let wanted = if body.is_empty() {
@@ -35,6 +35,6 @@ pub(in crate::server) async fn reset(
     if reset.is_empty() && wanted.name.is_some() {
         return Err(Problem::not_found("no such circuit breaker"));
     }
-    tracing::info!(by = %admin.0.0, breakers = ?reset, "circuit breakers reset by an administrator");
+    tracing::info!(by = by.name(), breakers = ?reset, "circuit breakers reset by an administrator");
     Ok(Json(json!({"reset": reset})))
 }

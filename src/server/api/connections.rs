@@ -1,22 +1,29 @@
-//! `/api/connections*` and `/api/clients/*`: who is connected, for administrators.
+//! `/api/connections*`, `/api/clients/*` and `/api/users/*`: who is connected, for administrators, and for users of themselves.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{List, Page};
-use crate::protocol::{CloseCode, ConnectionInfo, ErrorCode, check_name};
-use crate::server::guard::Admin;
+use crate::hub::Connection;
+use crate::protocol::{ConnectionInfo, DisconnectTarget, ErrorCode, check_name};
+use crate::server::admin;
+use crate::server::guard::{Admin, Caller};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
+use crate::server::state::App;
 use crate::server::ws::connection_info;
 
+fn missing() -> Problem {
+    Problem::not_found("no such connection")
+}
+
 fn id(text: &str) -> Result<Uuid, Problem> {
-    text.parse().map_err(|_| Problem::not_found("no such connection"))
+    text.parse().map_err(|_| missing())
 }
 
 /// `GET /api/connections`.
@@ -26,27 +33,14 @@ pub(in crate::server) async fn list(
     Query(page): Query<Page>,
 ) -> Json<List<ConnectionInfo>> {
     let limit = page.limit();
-    let rows = app.connections.all().into_iter().filter(|c| page.after.is_none_or(|a| c.meta.id > a)).take(limit + 1);
-    let rows = rows.map(|c| connection_info(&app, &c, None)).collect();
+    let rows = app.connections.all().into_iter().filter(|c| page.after.is_none_or(|a| c.id() > a)).take(limit + 1);
+    let rows = rows.map(|c| connection_info(&app, &c)).collect();
     Json(List::page(rows, limit, |c: &ConnectionInfo| c.connection_id.to_string()))
 }
 
 /// `GET /api/connections/stats`.
 pub(in crate::server) async fn stats(State(app): State<Shared>, _: Admin) -> Json<Value> {
-    let all = app.connections.all();
-    let sum = |f: fn(&crate::hub::Counters) -> &std::sync::atomic::AtomicU64| {
-        all.iter().map(|c| f(&c.counters).load(Relaxed)).sum::<u64>()
-    };
-    Json(json!({
-        "connections": all.len(),
-        "streams": app.streams.len(),
-        "messages_in": sum(|c| &c.messages_in),
-        "messages_out": sum(|c| &c.messages_out),
-        "bytes_in": sum(|c| &c.bytes_in),
-        "bytes_out": sum(|c| &c.bytes_out),
-        "errors": sum(|c| &c.errors),
-        "uptime_ms": app.clock.now_ms(),
-    }))
+    Json(admin::connection_stats(&app))
 }
 
 /// `GET /api/connections/{id}`.
@@ -55,46 +49,76 @@ pub(in crate::server) async fn one(
     _: Admin,
     Path(text): Path<String>,
 ) -> Result<Json<ConnectionInfo>, Problem> {
-    let c = app.connections.get(id(&text)?).ok_or_else(|| Problem::not_found("no such connection"))?;
-    Ok(Json(connection_info(&app, &c, None)))
+    let c = app.connections.get(id(&text)?).ok_or_else(missing)?;
+    Ok(Json(connection_info(&app, &c)))
 }
 
 /// `DELETE /api/connections/{id}`: closes it with 4010.
 pub(in crate::server) async fn disconnect(
     State(app): State<Shared>,
-    admin: Admin,
+    Admin(by): Admin,
     Path(text): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let c = app.connections.get(id(&text)?).ok_or_else(|| Problem::not_found("no such connection"))?;
-    c.outbox.close(CloseCode::Disconnected, "disconnected by an administrator");
-    tracing::info!(by = %admin.0.0, connection = %c.meta.id, "connection closed by an administrator");
-    Ok(StatusCode::NO_CONTENT)
+    match admin::disconnect(&app, &DisconnectTarget::Connection(id(&text)?), None, &by.name()) {
+        0 => Err(missing()),
+        _ => Ok(StatusCode::NO_CONTENT),
+    }
 }
 
-/// `GET /api/clients/{client_id}/connections`.
+/// `GET /api/clients/{client_id}/connections`: all of them for administrators, one's own for others.
 pub(in crate::server) async fn of_client(
     State(app): State<Shared>,
-    _: Admin,
+    caller: Caller,
     Path(client_id): Path<String>,
 ) -> Result<Json<List<ConnectionInfo>>, Problem> {
     checked(&client_id)?;
-    let rows = app.connections.of_client(&client_id).iter().map(|c| connection_info(&app, c, None)).collect();
-    Ok(Json(List { items: rows, next: None }))
+    let all = app.connections.of_client(&client_id);
+    Ok(Json(rows(&app, &theirs(&caller, all)?)))
 }
 
-/// `DELETE /api/clients/{client_id}`: closes all of them with 4010.
+/// `DELETE /api/clients/{client_id}`: closes all of them (not an administrator: one's own) with 4010.
 pub(in crate::server) async fn disconnect_client(
     State(app): State<Shared>,
-    admin: Admin,
+    caller: Caller,
     Path(client_id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     checked(&client_id)?;
-    let all = app.connections.of_client(&client_id);
-    for c in &all {
-        c.outbox.close(CloseCode::Disconnected, "disconnected by an administrator");
+    let all = theirs(&caller, app.connections.of_client(&client_id))?;
+    Ok(Json(json!({"disconnected": admin::close_all(&all, &format!("client {client_id}"), None, &caller.name())})))
+}
+
+/// `GET /api/users/{user_id}`: a user and his connections.
+pub(in crate::server) async fn of_user(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(user_id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.must_be(Some(&user_id))?;
+    let all = app.connections.of_user(&user_id);
+    Ok(Json(json!({"user_id": user_id, "connections": rows(&app, &all)})))
+}
+
+/// `DELETE /api/users/{user_id}`: closes all his connections with 4010.
+pub(in crate::server) async fn disconnect_user(
+    State(app): State<Shared>,
+    caller: Caller,
+    Path(user_id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    caller.must_be(Some(&user_id))?;
+    Ok(Json(json!({"disconnected": admin::disconnect(&app, &DisconnectTarget::User(user_id), None, &caller.name())})))
+}
+
+/// Of a client's connections those the caller may know of: an administrator all, a user his own. Someone else's are refused.
+fn theirs(caller: &Caller, mut all: Vec<Arc<Connection>>) -> Result<Vec<Arc<Connection>>, Problem> {
+    if !caller.identity.admin {
+        caller.must_be(caller.identity.user_id.as_deref())?;
+        all.retain(|c| c.identity().user_id == caller.identity.user_id);
     }
-    tracing::info!(by = %admin.0.0, client = client_id, connections = all.len(), "client closed by an administrator");
-    Ok(Json(json!({"disconnected": all.len()})))
+    Ok(all)
+}
+
+fn rows(app: &App, all: &[Arc<Connection>]) -> List<ConnectionInfo> {
+    List { items: all.iter().map(|c| connection_info(app, c)).collect(), next: None }
 }
 
 /// The query of the clean-up.
@@ -106,12 +130,12 @@ pub(in crate::server) struct Cleanup {
 /// `POST /api/connections/cleanup`: closes those without a message for that long with 4108.
 pub(in crate::server) async fn cleanup(
     State(app): State<Shared>,
-    admin: Admin,
+    Admin(by): Admin,
     query: Result<Query<Cleanup>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     let Query(q) = query.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let closed = app.connections.close_inactive(app.clock.now_ms(), q.max_inactive_minutes.saturating_mul(60_000));
-    tracing::info!(by = %admin.0.0, minutes = q.max_inactive_minutes, closed, "inactive connections closed");
+    tracing::info!(by = by.name(), minutes = q.max_inactive_minutes, closed, "inactive connections closed");
     Ok(Json(json!({"closed": closed})))
 }
 

@@ -17,6 +17,7 @@ use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
 use crate::pipeline::{OfflineError, decode_all};
 use crate::protocol::ErrorCode;
+use crate::server::guard::Caller;
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 
@@ -66,6 +67,7 @@ impl Params {
 /// `POST /api/decode`.
 pub(in crate::server) async fn decode(
     State(app): State<Shared>,
+    _: Caller,
     query: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {

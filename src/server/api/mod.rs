@@ -1,12 +1,21 @@
 //! The HTTP interface (protocol section 8), a file a resource.
 
 pub(super) mod breakers;
+pub(super) mod broadcast;
 pub(super) mod connections;
+pub(super) mod conversations;
 pub(super) mod decode;
 pub(super) mod health;
 pub(super) mod recordings;
+pub(super) mod revocations;
+pub(super) mod sessions;
 
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+
+use super::problem::Problem;
+use crate::protocol::ErrorCode;
 
 /// Rows of a page where none is asked for.
 const PAGE_DEFAULT: usize = 100;
@@ -23,6 +32,40 @@ pub(super) struct Page {
 impl Page {
     fn limit(&self) -> usize {
         self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+    }
+}
+
+/// A body as JSON, with a problem that says what is wrong with it instead of axum's plain text.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match axum::Json::<T>::from_request(request, state).await {
+            Ok(body) => Ok(Self(body.0)),
+            Err(e) if e.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Problem::new(ErrorCode::MessageTooLarge, e.body_text()))
+            }
+            Err(e) => Err(Problem::new(ErrorCode::InvalidMessage, e.body_text())),
+        }
+    }
+}
+
+/// A body whose JSON the dialect reads.
+pub(super) struct TextBody(pub(super) String);
+
+impl<S: Send + Sync> FromRequest<S> for TextBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        match String::from_request(request, state).await {
+            Ok(body) => Ok(Self(body)),
+            Err(e) if e.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                Err(Problem::new(ErrorCode::MessageTooLarge, e.body_text()))
+            }
+            Err(e) => Err(Problem::new(ErrorCode::InvalidMessage, e.body_text())),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{List, Page};
 use crate::protocol::ErrorCode;
-use crate::server::guard::Admin;
+use crate::server::guard::Caller;
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::sink::recorder::{RecordError, RecorderService, RecordingMeta, RecordingState};
@@ -24,30 +24,46 @@ fn service(app: &Shared) -> Result<&RecorderService, Problem> {
     app.recorder.as_ref().ok_or_else(|| Problem::not_found("recording is off"))
 }
 
-/// `GET /api/recordings`, oldest first.
+/// Whose recordings the caller sees; none: everybody's.
+///
+/// # Errors
+/// `FORBIDDEN` where it is nobody in particular.
+fn owner(caller: &Caller) -> Result<Option<&str>, Problem> {
+    let user = caller.identity.user_id.as_deref();
+    caller.must_be(user)?;
+    Ok(user.filter(|_| !caller.identity.admin))
+}
+
+/// Whether a recording is the caller's to have. Others' seem not to exist, so that nobody can probe.
+fn may_have(caller: &Caller, recording: &RecordingMeta) -> bool {
+    caller.must_be(recording.user_id.as_deref()).is_ok()
+}
+
+/// `GET /api/recordings`, oldest first: one's own, for administrators everybody's.
 pub(in crate::server) async fn list(
     State(app): State<Shared>,
-    _: Admin,
+    caller: Caller,
     page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<List<RecordingMeta>>, Problem> {
     let Query(page) = page.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let limit = page.limit();
-    let rows = service(&app)?.list(page.after, limit + 1, None);
+    let rows = service(&app)?.list(page.after, limit + 1, owner(&caller)?);
     Ok(Json(List::page(rows, limit, |m| m.id.to_string())))
 }
 
 /// `GET /api/recordings/{id}` and `/api/recordings/{id}.wav`; the latter takes range requests.
 pub(in crate::server) async fn one(
     State(app): State<Shared>,
-    _: Admin,
+    caller: Caller,
     Path(name): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (text, wav) = name.strip_suffix(".wav").map_or((name.as_str(), false), |id| (id, true));
     let id: Uuid = text.parse().map_err(|_| missing())?;
     let service = service(&app)?;
+    let meta = service.get(id).filter(|m| may_have(&caller, m)).ok_or_else(missing)?;
     if !wav {
-        return Ok(Json(service.get(id).ok_or_else(missing)?).into_response());
+        return Ok(Json(meta).into_response());
     }
     let path = service.path(id).ok_or_else(missing)?;
     let Ok(response) = ServeFile::new(path).oneshot(request).await;
@@ -56,7 +72,7 @@ pub(in crate::server) async fn one(
     }
     let mut response = response.map(Body::new);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("audio/wav"));
-    if service.get(id).is_none_or(|m| m.state == RecordingState::Recording) {
+    if meta.state == RecordingState::Recording {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     Ok(response)
@@ -65,15 +81,15 @@ pub(in crate::server) async fn one(
 /// `DELETE /api/recordings/{id}`.
 pub(in crate::server) async fn delete(
     State(app): State<Shared>,
-    admin: Admin,
+    caller: Caller,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let id: Uuid = name.parse().map_err(|_| missing())?;
-    service(&app)?;
+    service(&app)?.get(id).filter(|m| may_have(&caller, m)).ok_or_else(missing)?;
     let deleted = tokio::task::spawn_blocking(move || app.recorder.as_ref().map_or(Ok(()), |r| r.delete(id))).await;
     match deleted {
         Ok(Ok(())) => {
-            tracing::info!(by = %admin.0.0, recording = %id, "recording deleted");
+            tracing::info!(by = caller.name(), recording = %id, "recording deleted");
             Ok(StatusCode::NO_CONTENT)
         }
         Ok(Err(RecordError::NotFound { .. })) => Err(missing()),

@@ -7,9 +7,8 @@ use super::lane::Lane;
 use super::task::Task;
 use crate::clock::rfc3339;
 use crate::hub::Connection;
-use crate::protocol::{
-    CloseCode, ConnectionInfo, ErrorCode, Event, EventSet, ListenTarget, ProtocolError, ServerState,
-};
+use crate::protocol::{CloseCode, ConnectionInfo, ErrorCode, Event, ListenTarget, ProtocolError, ServerState};
+use crate::server::admin;
 use crate::server::api::health;
 use crate::server::state::App;
 use crate::session::{Effect, Query, Route};
@@ -38,9 +37,19 @@ impl Task {
 
     /// Takes a text message.
     pub(super) fn text(&mut self, text: &str, now_us: u64, lane: &mut Lane) {
+        let message = self.session.read(text);
+        if !message.is_audio()
+            && let Err(e) = self.limits.message()
+        {
+            self.fault(e, message.into_id(), lane);
+            if self.limits.are_ignored() {
+                self.close(CloseCode::RateLimited, "too many messages a second", lane);
+            }
+            return;
+        }
         let mut base64 = std::mem::take(&mut lane.base64);
         let mut effects = std::mem::take(&mut lane.effects);
-        self.session.handle_text(text, &mut base64, &mut effects);
+        self.session.handle(message, now_us / 1_000, &mut base64, &mut effects);
         for effect in effects.drain(..) {
             self.carry_out(effect, &base64, now_us, lane);
         }
@@ -48,13 +57,18 @@ impl Task {
         lane.effects = effects;
     }
 
+    /// Carries out what something other than a message caused.
+    pub(super) fn carry_out_all(&mut self, effects: Vec<Effect>, lane: &mut Lane) {
+        for effect in effects {
+            self.carry_out(effect, &[], 0, lane);
+        }
+    }
+
     /// Tells the client of an error and counts it.
     pub(super) fn fault(&mut self, error: ProtocolError, reply_to: Option<String>, lane: &mut Lane) {
         let mut effects = Vec::new();
         self.session.fault(error, reply_to, &mut effects);
-        for effect in effects {
-            self.carry_out(effect, &[], 0, lane);
-        }
+        self.carry_out_all(effects, lane);
     }
 
     fn carry_out(&mut self, effect: Effect, audio: &[u8], now_us: u64, lane: &mut Lane) {
@@ -79,10 +93,23 @@ impl Task {
             Effect::Cancel(index, reply_to) => self.cancel_stream(index, reply_to),
             Effect::Listen(target, reply_to) => self.listen(&target, reply_to, lane),
             Effect::StopListening(id, reply_to) => self.stop_listening(id, reply_to, lane),
-            Effect::Subscriptions(_) => self.update_sinks(),
-            Effect::Respond(text, reply_to) => self.respond(text, reply_to, lane),
+            Effect::Subscriptions(events) => {
+                self.connection.set_subscriptions(events);
+                self.update_sinks();
+            }
+            Effect::Respond { text, conversation_id, reply_to } => self.respond(text, conversation_id, reply_to, lane),
             Effect::Ask(query, reply_to) => self.answer(&query, reply_to, lane),
-            Effect::TooManyFaults => self.close(CloseCode::TooManyFaults, "too many faulty messages in a row", lane),
+            Effect::People(act, reply_to) => self.people(act, reply_to, lane),
+            Effect::Authenticate(token, reply_to) => self.authenticate(token, reply_to, lane),
+            Effect::Resume(_, reply_to) => {
+                self.fault(ProtocolError::new(ErrorCode::ResumeFailed, "there is no such session"), reply_to, lane);
+            }
+            Effect::Admin(command, reply_to) => {
+                let request = command.name();
+                let data = admin::carry_out(&self.app, command, &self.connection.speaker());
+                self.send(&Event::AdminResult { request, data }, reply_to.as_deref(), lane);
+            }
+            Effect::Close(code, reason) => self.close(code, reason, lane),
         }
     }
 
@@ -95,7 +122,8 @@ impl Task {
             return self.fault(e, reply_to, lane);
         }
         let session = &self.session;
-        match self.app.streams.listen(&self.connection, target, |name| session.own_stream(name)) {
+        let member = |c: &str| session.conversations().iter().any(|joined| joined == c);
+        match self.app.streams.listen(&self.connection, target, |name| session.own_stream(name), member) {
             Some(l) => {
                 self.listeners.push(l.listener_id);
                 let event = Event::Listening { listener_id: l.listener_id.to_string(), streams: l.streams };
@@ -128,13 +156,18 @@ impl Task {
         }
     }
 
-    fn respond(&mut self, text: String, reply_to: Option<String>, lane: &mut Lane) {
+    fn respond(&mut self, text: String, conversation_id: Option<String>, reply_to: Option<String>, lane: &mut Lane) {
         let Some(responder) = &self.app.responder else {
             let e = ProtocolError::new(ErrorCode::UpstreamUnavailable, "no responder is configured");
             return self.fault(e, reply_to, lane);
         };
         let reply = Reply::new(Arc::clone(&self.connection), reply_to.clone());
-        let question = Question { text, conversation_id: None, session_id: self.connection.meta.id, user: None };
+        let question = Question {
+            text,
+            conversation_id,
+            session_id: self.connection.session_id(),
+            user: self.connection.identity().user_id.clone(),
+        };
         responder.respond(question, reply);
         self.send(&Event::StatusUpdate(ServerState::Processing), reply_to.as_deref(), lane);
     }
@@ -143,13 +176,12 @@ impl Task {
         let now_ms = self.app.clock.now_ms();
         let event = match query {
             Query::Status => Event::StatusUpdate(self.app.server_state()),
-            Query::Health => Event::Health(health::body(&self.app, self.session.is_admin())),
+            Query::Health => Event::Health(health::body(&self.app, self.session.identity().admin)),
             Query::ConnectionInfo(None) => {
-                let subscriptions = self.session.subscriptions();
-                Event::ConnectionInfo(Box::new(connection_info(&self.app, &self.connection, Some(subscriptions))))
+                Event::ConnectionInfo(Box::new(connection_info(&self.app, &self.connection)))
             }
             Query::ConnectionInfo(Some(id)) => match self.app.connections.get(*id) {
-                Some(c) => Event::ConnectionInfo(Box::new(connection_info(&self.app, &c, None))),
+                Some(c) => Event::ConnectionInfo(Box::new(connection_info(&self.app, &c))),
                 None => {
                     let e = ProtocolError::new(ErrorCode::NotFound, "connection_id: no such connection");
                     return self.fault(e, reply_to, lane);
@@ -158,9 +190,9 @@ impl Task {
             Query::ConnectionStatus => {
                 let c = &self.connection;
                 Event::ConnectionStatus {
-                    state: "open",
-                    connected_ms: now_ms.saturating_sub(c.meta.connected_ms),
-                    last_activity: rfc3339(self.app.clock.unix_ms_of(c.counters.last_activity_ms.load(Relaxed))),
+                    state: c.state(),
+                    connected_ms: now_ms.saturating_sub(c.meta().connected_ms),
+                    last_activity: rfc3339(self.app.clock.unix_ms_of(c.counters.last_activity_ms())),
                     rtt_ms: self.rtt_ms,
                     consecutive_errors: self.session.faults_in_a_row(),
                     queue: c.outbox.info(),
@@ -171,26 +203,26 @@ impl Task {
     }
 }
 
-/// What is told of a connection; its subscriptions only where they are at hand.
-pub(crate) fn connection_info(app: &App, c: &Arc<Connection>, subscriptions: Option<EventSet>) -> ConnectionInfo {
-    let n = &c.counters;
+/// What is told of a connection.
+pub(crate) fn connection_info(app: &App, c: &Connection) -> ConnectionInfo {
+    let (n, meta, identity) = (&c.counters, c.meta(), c.identity());
     ConnectionInfo {
-        connection_id: c.meta.id,
-        client_id: c.meta.client_id.clone(),
-        user_id: None,
-        roles: c.roles(),
-        remote_addr: c.meta.remote_addr.to_string(),
-        user_agent: c.meta.user_agent.clone(),
-        state: if c.outbox.closing().is_some() { "closing" } else { "open" },
-        connected_at: rfc3339(c.meta.connected_unix_ms),
-        last_activity: rfc3339(app.clock.unix_ms_of(n.last_activity_ms.load(Relaxed))),
+        connection_id: meta.id,
+        client_id: c.client_id().to_owned(),
+        user_id: identity.user_id.clone(),
+        roles: identity.roles.clone(),
+        remote_addr: meta.remote_addr.to_string(),
+        user_agent: meta.user_agent.clone(),
+        state: c.state(),
+        connected_at: rfc3339(meta.connected_unix_ms),
+        last_activity: rfc3339(app.clock.unix_ms_of(n.last_activity_ms())),
         messages_in: n.messages_in.load(Relaxed),
         messages_out: n.messages_out.load(Relaxed),
         bytes_in: n.bytes_in.load(Relaxed),
         bytes_out: n.bytes_out.load(Relaxed),
         errors: n.errors.load(Relaxed),
-        conversations: c.meta.conversation_id.iter().cloned().collect(),
-        subscriptions: subscriptions.unwrap_or(EventSet::DEFAULT).topics(),
-        streams: app.streams.of_connection(c.meta.id),
+        conversations: c.conversations(),
+        subscriptions: c.subscriptions().topics(),
+        streams: app.streams.of_connection(c),
     }
 }

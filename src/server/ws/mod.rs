@@ -1,12 +1,17 @@
 //! The WebSocket: from the handshake to the connection's task.
 
 mod echo;
+mod identity;
 mod lane;
+mod limits;
+mod mail;
 mod messages;
 mod opening;
+mod people;
 mod report;
 mod stream;
 mod task;
+mod welcome;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -23,36 +28,28 @@ use uuid::Uuid;
 pub(super) use echo::echo;
 pub(super) use messages::connection_info;
 
+pub(super) use identity::refusal;
+pub(super) use people::{Post, deliver, history, store_error};
+
+use self::welcome::Guest;
 use super::accept::Slot;
-use super::guard::Peer;
+use super::guard::{self, Peer};
 use super::lanes::Load;
 use super::problem::Problem;
 use super::router::Shared;
 use super::state::App;
 use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
-use crate::dialect::native::DecodeLimits;
-use crate::hub::{Connection, ConnectionMeta, OutboxLimits};
-use crate::protocol::{
-    CloseCode, ConnectionEstablished, ConnectionLimits, ErrorCode, Event, HeartbeatInfo, ServerInfo, SessionInfo,
-    check_name,
-};
-use crate::session::{Session, SessionLimits, StreamDefaults};
-use crate::websocket::{self, Limits, OpCode, Reader, Role};
+use crate::hub::ConnectionMeta;
+use crate::protocol::{ErrorCode, check_name};
+use crate::session::StreamDefaults;
+use crate::websocket;
 
 /// Memory set aside for an ordinary stream: its decoder, resampler, sinks and a full queue of 48 kHz stereo.
 pub(super) const STREAM_RESERVED_BYTES: u64 = 256 * 1024;
 /// The subprotocol's name.
 const SUBPROTOCOL: &str = "voxgate.v1";
-/// Fragments of a message: a megabyte in kilobytes.
-const FRAGMENTS_MAX: u32 = 1_024;
-/// Time for all fragments of a message.
-const ASSEMBLY_MS: u64 = 10_000;
-/// Listeners' audio that may wait for a slow reader: four seconds of 16 kHz.
-const AUDIO_QUEUE_BYTES: usize = 128 * 1024;
-/// Conversations a connection may join.
-const CONVERSATIONS_MAX: usize = 32;
-/// When a client refused for lack of room may try again.
-const RETRY_AFTER_MS: u64 = 2_000;
+/// What is kept of what a client calls itself.
+const USER_AGENT_CHARS_MAX: usize = 256;
 
 /// What a handshake takes over from the HTTP connection it came on.
 #[derive(Clone)]
@@ -75,9 +72,10 @@ impl Handover {
     }
 }
 
-/// The query of `/ws`; `token` waits for identity and is ignored, like unknown ones.
-#[derive(Debug, Default, Deserialize)]
+/// The query of `/ws`; what else is in it is ignored.
+#[derive(Default, Deserialize)]
 pub(super) struct Params {
+    token: Option<String>,
     client_id: Option<String>,
     conversation_id: Option<String>,
     encoding: Option<String>,
@@ -92,7 +90,7 @@ pub(super) async fn upgrade(
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    accept(&app, peer, None, params, request)
+    accept(&app, peer, None, params, request).await
 }
 
 /// `GET /ws/{client_id}`.
@@ -103,10 +101,10 @@ pub(super) async fn upgrade_client(
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    accept(&app, peer, Some(client_id), params, request)
+    accept(&app, peer, Some(client_id), params, request).await
 }
 
-fn accept(
+async fn accept(
     app: &Arc<App>,
     peer: Peer,
     path_id: Option<String>,
@@ -123,23 +121,21 @@ fn accept(
     let format = default_format(params.encoding.as_deref(), params.sample_rate, params.channels)
         .map_err(|e| bad(e.to_string()))?;
     let user_agent = request.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+    let user_agent = user_agent.map(|s| s.chars().take(USER_AGENT_CHARS_MAX).collect());
+    let identity = guard::identify(app, peer, request.headers(), params.token.as_deref()).await?;
     let meta = ConnectionMeta {
         id: Uuid::now_v7(),
-        client_id,
-        admin: peer.is_admin(),
         remote_addr: peer.0,
-        user_agent: user_agent.map(|s| s.chars().take(256).collect()),
-        conversation_id: params.conversation_id,
+        user_agent,
         connected_unix_ms: crate::clock::unix_ms(),
         connected_ms: app.clock.now_ms(),
     };
-    let defaults = StreamDefaults {
-        format,
-        output: OutputFormat { rate_hz: app.config.audio.output_rate_hz, channels: OutputChannels::Mono },
-    };
+    let output = OutputFormat { rate_hz: app.config.audio.output_rate_hz, channels: OutputChannels::Mono };
+    let defaults = StreamDefaults { format, output };
+    let guest = Guest { client_id, meta, identity, conversation_id: params.conversation_id, defaults };
     let app = Arc::clone(app);
     switch(request, move |socket, early, held| {
-        let task = prepare(&app, meta, defaults, socket, &early);
+        let task = guest.welcome(&app, socket, &early);
         async move {
             let _held = held;
             if let Some(task) = task {
@@ -186,77 +182,6 @@ where
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     Ok(response)
-}
-
-/// Makes a connection's task, or refuses it. What lives as long as the connection is in the task and nothing else: the handshake's
-/// buffers are gone when this returns.
-fn prepare(
-    app: &Arc<App>,
-    meta: ConnectionMeta,
-    defaults: StreamDefaults,
-    socket: TcpStream,
-    early: &[u8],
-) -> Option<task::Task> {
-    let outbox = OutboxLimits { messages: app.config.connections.queue_messages, audio_bytes: AUDIO_QUEUE_BYTES };
-    let now_ms = app.clock.now_ms();
-    let admin = meta.admin;
-    if app.memory_is_short() {
-        refuse(&socket, "the server's memory is in use");
-        return None;
-    }
-    let Some(connection) = app.connections.insert(meta, outbox, app.config.server.max_connections) else {
-        refuse(&socket, "the server is full");
-        return None;
-    };
-    connection.counters.last_activity_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
-    let limits = SessionLimits {
-        streams_max: app.config.audio.max_streams_per_connection,
-        faults_max: app.config.connections.max_consecutive_errors,
-        decode: DecodeLimits { json_depth: app.config.limits.json_depth },
-    };
-    let session = Session::new(limits, defaults, admin, Uuid::now_v7);
-    let reader = Reader::new(
-        Role::Server,
-        Limits { message_bytes: app.config.limits.message_bytes, fragments: FRAGMENTS_MAX, assembly_ms: ASSEMBLY_MS },
-    );
-    let hello = hello(app, &connection);
-    tracing::debug!(connection = %connection.meta.id, client = connection.meta.client_id, "connected");
-    let mut task = task::Task::new(Arc::clone(app), connection, session, reader, socket);
-    task.greet(&hello, early);
-    Some(task)
-}
-
-/// Closes with 1013, saying when to come back.
-fn refuse(socket: &TcpStream, why: &str) {
-    let mut frame = Vec::new();
-    let reason = format!("{why}; retry after {RETRY_AFTER_MS} ms");
-    websocket::encode(&mut frame, OpCode::Close, &websocket::close_payload(CloseCode::Overloaded.code(), &reason));
-    let _ = socket.try_write(&frame); // a fresh socket takes 100 bytes, and if not, it is closed all the same
-}
-
-fn hello(app: &App, connection: &Connection) -> Event {
-    let config = &app.config;
-    Event::ConnectionEstablished(Box::new(ConnectionEstablished {
-        connection_id: connection.meta.id,
-        client_id: connection.meta.client_id.clone(),
-        user_id: None,
-        roles: connection.roles(),
-        session: SessionInfo {
-            id: Uuid::now_v7(),
-            resume_token: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
-            resume_window_ms: 0,
-        },
-        heartbeat: HeartbeatInfo {
-            interval_ms: config.connections.heartbeat_interval_ms,
-            timeout_ms: config.connections.heartbeat_timeout_ms,
-        },
-        limits: ConnectionLimits {
-            max_message_bytes: config.limits.message_bytes,
-            max_streams: config.audio.max_streams_per_connection,
-            max_conversations: CONVERSATIONS_MAX,
-        },
-        server: ServerInfo { name: "voxgate", version: env!("CARGO_PKG_VERSION"), node: app.node.clone() },
-    }))
 }
 
 fn offers_subprotocol(headers: &HeaderMap) -> bool {

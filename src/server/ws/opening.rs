@@ -24,6 +24,9 @@ impl Task {
             Ok((stream, started)) => {
                 let answer = Event::AudioStarted(Box::new(started));
                 self.session.opened(reply_to.as_deref(), &answer);
+                if let Some(c) = &stream.live.meta.conversation_id {
+                    self.app.conversations.streaming(&self.connection, c, true);
+                }
                 self.streams.push(stream);
                 self.look_within(TICK_MS);
                 self.send(&answer, reply_to.as_deref(), lane);
@@ -57,7 +60,7 @@ impl Task {
             .insert(LiveStreamMeta {
                 uid: open.uid,
                 stream_id: open.stream_id.clone(),
-                from: self.connection.speaker(),
+                connection: Arc::clone(&self.connection),
                 conversation_id: open.conversation_id.clone(),
                 encoding: open.format.encoding,
                 output: open.output,
@@ -126,8 +129,8 @@ impl Task {
             id: uuid::Uuid::now_v7(),
             stream_uid: open.uid.to_string(),
             stream_id: open.stream_id.clone(),
-            client_id: self.connection.meta.client_id.clone(),
-            user_id: None,
+            client_id: self.connection.client_id().to_owned(),
+            user_id: self.connection.identity().user_id.clone(),
             conversation_id: open.conversation_id.clone(),
             created_at_ms: i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX),
             spec: PcmSpec { rate_hz: open.output.rate_hz, channels: 1 },

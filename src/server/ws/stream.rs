@@ -70,7 +70,11 @@ impl Stream {
 
     /// Takes it out of the list of running streams.
     pub(super) fn unlist(&self, app: &App) {
-        app.streams.remove(&self.live);
+        if app.streams.remove(&self.live)
+            && let Some(c) = &self.live.meta.conversation_id
+        {
+            app.conversations.streaming(&self.live.meta.connection, c, false);
+        }
     }
 
     fn progress_event(&self, p: &Progress, now_us: u64) -> AudioReceived {

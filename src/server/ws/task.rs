@@ -14,9 +14,11 @@ use tokio::time::{Instant, Sleep};
 use uuid::Uuid;
 
 use super::lane::{Lane, with_lane};
+use super::limits::Limits;
+use super::mail::Mail;
 use super::stream::Stream;
 use crate::dialect::native;
-use crate::hub::{Connection, OutboxItem};
+use crate::hub::{Connection, Notice, OutboxItem};
 use crate::protocol::{CloseCode, EndReason, Event, ServerState};
 use crate::server::state::App;
 use crate::session::Session;
@@ -53,6 +55,10 @@ pub(super) struct Task {
     pub(super) streams: Vec<Box<Stream>>,
     pub(super) listeners: Vec<Uuid>,
     pub(super) rtt_ms: Option<u64>,
+    pub(super) limits: Limits,
+    pub(super) mail: Arc<Mail>,
+    /// A token is being checked.
+    pub(super) verifying: bool,
     socket: TcpStream,
     /// Away only while it hands out messages.
     reader: Option<Reader>,
@@ -76,6 +82,9 @@ impl Task {
     ) -> Self {
         let wrote_ms = app.clock.now_ms();
         Self {
+            limits: Limits::new(&app.config.limits),
+            mail: Arc::default(),
+            verifying: false,
             app,
             connection,
             session,
@@ -93,10 +102,17 @@ impl Task {
         }
     }
 
-    /// Takes what was read together with the handshake, and says hello.
-    pub(super) fn greet(&mut self, hello: &Event, early: &[u8]) {
+    /// Says hello, enters the conversation that the address names, and takes what was read together with the handshake.
+    pub(super) fn greet(&mut self, hello: &Event, conversation_id: Option<String>, early: &[u8]) {
         with_lane(|lane| {
             self.send(hello, None, lane);
+            if let Some(c) = conversation_id {
+                let mut effects = Vec::new();
+                match self.session.join(c, None, &mut effects) {
+                    Ok(()) => self.carry_out_all(effects, lane),
+                    Err(e) => self.fault(e, None, lane),
+                }
+            }
             if !early.is_empty() {
                 let n = early.len().min(lane.read.len());
                 lane.read[..n].copy_from_slice(&early[..n]);
@@ -111,13 +127,31 @@ impl Task {
         if self.phase != Phase::Open {
             return;
         }
-        let seq = event.is_session_event().then(|| self.session.next_seq());
+        self.write_text(event.is_session_event(), reply_to, lane, |envelope, out| native::encode(event, envelope, out));
+    }
+
+    /// Writes what others want the client to be told.
+    fn pass_on(&mut self, notice: &Notice, reply_to: Option<&str>, lane: &mut Lane) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        self.write_text(notice.is_session_event(), reply_to, lane, |envelope, out| notice.write(envelope, out));
+    }
+
+    fn write_text(
+        &mut self,
+        is_session_event: bool,
+        reply_to: Option<&str>,
+        lane: &mut Lane,
+        encode: impl FnOnce(native::Envelope<'_>, &mut Vec<u8>),
+    ) {
+        let seq = is_session_event.then(|| self.session.next_seq());
         let envelope = native::Envelope { unix_ms: crate::clock::unix_ms(), reply_to, seq };
         // The frame header's size depends on the text's: leave room for the usual one, move only where it is larger.
         const HEADER_BYTES: usize = 4;
         let from = lane.out.len();
         lane.out.extend_from_slice(&[0; HEADER_BYTES]);
-        native::encode(event, envelope, &mut lane.out);
+        encode(envelope, &mut lane.out);
         let text_bytes = lane.out.len() - from - HEADER_BYTES;
         if let Ok(n @ 126..) = u16::try_from(text_bytes) {
             let [hi, lo] = n.to_be_bytes();
@@ -140,7 +174,7 @@ impl Task {
         self.look_within(CLOSE_WAIT_MS);
         let end = if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected };
         self.end_streams(end);
-        tracing::debug!(connection = %self.connection.meta.id, code = code.code(), reason, "closing");
+        tracing::debug!(connection = %self.connection.id(), code = code.code(), reason, "closing");
     }
 
     /// Brings the timer forward: something was begun that time will end.
@@ -186,12 +220,13 @@ impl Task {
             return false;
         }
         self.check_drain(lane);
+        self.read_mail(lane);
         for s in &mut self.streams {
             s.set_busy(); // it may have been a sink with room again
         }
         while self.phase == Phase::Open && self.out.len() < OUT_PAUSES_READING_BYTES {
             match self.connection.outbox.pop() {
-                Some(OutboxItem::Event(event, reply_to)) => self.send(&event, reply_to.as_deref(), lane),
+                Some(OutboxItem::Notice(notice, reply_to)) => self.pass_on(&notice, reply_to.as_deref(), lane),
                 Some(OutboxItem::Audio(frame)) => lane.out.extend_from_slice(&frame),
                 None => break,
             }
@@ -201,7 +236,7 @@ impl Task {
             }
         }
         if let Some((code, reason)) = self.connection.outbox.closing() {
-            self.close(code, reason, lane);
+            self.close(code, &reason, lane);
         }
         true
     }
@@ -329,6 +364,11 @@ impl Task {
         if !self.streams.is_empty() || !self.out.is_empty() {
             next_ms = next_ms.min(now_ms + TICK_MS);
         }
+        let mut effects = Vec::new();
+        if let Some(at_ms) = self.session.on_time(now_ms, &mut effects) {
+            next_ms = next_ms.min(at_ms);
+        }
+        self.carry_out_all(effects, lane);
         next_ms.min(heard_ms + timeout_ms).max(now_ms + 1)
     }
 
@@ -403,6 +443,7 @@ impl Drop for Task {
         for s in &self.streams {
             s.unlist(&self.app); // only where the task was dropped or panicked: else they have ended
         }
+        self.app.conversations.gone(&self.connection);
         self.app.connections.remove(&self.connection);
     }
 }

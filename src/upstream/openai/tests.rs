@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::*;
+use crate::dialect::native::Envelope;
 use crate::hub::{Connection, ConnectionMeta, Connections, OutboxItem, OutboxLimits};
-use crate::protocol::{ErrorCode, Event};
+use crate::protocol::Identity;
 use crate::resilience::{BreakerSettings, BreakerState, Breakers};
 use crate::upstream::MemoryHistory;
 use server::{Upstream, answer, cut, delta, events, html, sse, status};
@@ -33,32 +34,45 @@ impl Drop for Rig {
     }
 }
 
-/// What a client got for a question.
+/// What a client got for a question: the messages, as they go over the wire.
 #[derive(Debug)]
 struct Got {
     chunks: Vec<String>,
-    end: Event,
+    end: serde_json::Value,
+}
+
+/// The error a client was told.
+#[derive(Debug)]
+struct Told {
+    code: String,
+    message: String,
+    retry_suggested: bool,
+    retry_after_ms: Option<u64>,
 }
 
 impl Got {
+    fn is_answer(&self) -> bool {
+        self.end["type"] == "response"
+    }
+
     fn text(self) -> String {
-        match self.end {
-            Event::Response { text, .. } => {
-                assert_eq!(self.chunks.concat(), text, "the chunks are the answer");
-                text
-            }
-            other => panic!("an answer, not {other:?}"),
+        assert!(self.is_answer(), "an answer, not {}", self.end);
+        let text = self.end["text"].as_str().unwrap().to_owned();
+        assert_eq!(self.chunks.concat(), text, "the chunks are the answer");
+        text
+    }
+
+    fn error(self) -> Told {
+        assert_eq!(self.end["type"], "error", "{}", self.end);
+        Told {
+            code: self.end["code"].as_str().unwrap().to_owned(),
+            message: self.end["message"].as_str().unwrap().to_owned(),
+            retry_suggested: self.end["retry_suggested"].as_bool().unwrap(),
+            retry_after_ms: self.end["retry_after_ms"].as_u64(),
         }
     }
 
-    fn error(self) -> crate::protocol::ProtocolError {
-        match self.end {
-            Event::Error(e) => e,
-            other => panic!("an error, not {other:?}"),
-        }
-    }
-
-    fn code(self) -> ErrorCode {
+    fn code(self) -> String {
         self.error().code
     }
 }
@@ -89,7 +103,7 @@ impl Rig {
         let question = Question {
             text: text.to_owned(),
             conversation_id: None,
-            session_id: self.connection.meta.id,
+            session_id: self.connection.session_id(),
             user: Some("somebody".to_owned()),
         };
         self.front.respond(question, Reply::new(Arc::clone(&self.connection), Some(id.to_owned())));
@@ -112,15 +126,13 @@ impl Rig {
 fn connect(all: &Connections, messages: usize) -> Arc<Connection> {
     let meta = ConnectionMeta {
         id: Uuid::now_v7(),
-        client_id: "client".into(),
-        admin: false,
         remote_addr: ([127, 0, 0, 1], 1).into(),
         user_agent: None,
-        conversation_id: None,
         connected_unix_ms: 0,
         connected_ms: 0,
     };
-    all.insert(meta, OutboxLimits { messages, audio_bytes: 1_000 }, 10).unwrap()
+    let limits = OutboxLimits { messages, message_bytes: 1 << 20, audio_bytes: 1_000 };
+    all.insert("client".into(), meta, Some(Identity::default()), limits).unwrap()
 }
 
 /// Everything up to the next end, and the `id` it answers.
@@ -128,10 +140,14 @@ async fn got(connection: &Connection) -> (Option<String>, Got) {
     let mut chunks = Vec::new();
     loop {
         while let Some(item) = connection.outbox.pop() {
-            let OutboxItem::Event(event, id) = item else { panic!("no audio here") };
-            match *event {
-                Event::ResponseChunk { text } => chunks.push(text),
-                end => return (id, Got { chunks, end }),
+            let OutboxItem::Notice(notice, id) = item else { panic!("no audio here") };
+            let mut text = Vec::new();
+            notice.write(Envelope { unix_ms: 0, reply_to: None, seq: None }, &mut text);
+            let message: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            if message["type"] == "response_chunk" {
+                chunks.push(message["text"].as_str().unwrap().to_owned());
+            } else {
+                return (id.map(String::from), Got { chunks, end: message });
             }
         }
         std::future::poll_fn(|cx| match connection.outbox.poll_signal(cx) {
@@ -189,7 +205,7 @@ async fn a_next_question_brings_the_last_ones_along() {
     let up = Upstream::start(|n, _| if n == 1 { status(400) } else { sse(answer(&["fine"])) }).await;
     let rig = Rig::new(settings(&up));
     rig.ask("one").await.text();
-    assert_eq!(rig.ask("bad").await.code(), ErrorCode::UpstreamUnavailable);
+    assert_eq!(rig.ask("bad").await.code(), "UPSTREAM_UNAVAILABLE");
     rig.ask("two").await.text();
     assert_eq!(
         up.asked()[2].body["messages"],
@@ -234,7 +250,7 @@ async fn a_rate_limit_is_waited_for_where_that_is_short_and_told_where_not() {
     assert_eq!(rig.ask("x").await.text(), "ok");
     assert!(began.elapsed() >= Duration::from_secs(1), "it was asked to wait a second");
     let told = rig.ask("x").await.error();
-    assert_eq!((told.code, told.retry_after_ms), (ErrorCode::UpstreamUnavailable, Some(3_600_000)));
+    assert_eq!((told.code.as_str(), told.retry_after_ms), ("UPSTREAM_UNAVAILABLE", Some(3_600_000)));
     assert_eq!((up.asked().len(), rig.state()), (3, BreakerState::Closed));
     assert_eq!(rig.breakers.list()[0].failures, 0, "a limit is no failure");
 }
@@ -247,7 +263,7 @@ async fn a_broken_service_is_left_alone_until_a_probe_finds_it_back() {
     let quick = BreakerSettings { failures_max: 5, open_for: Duration::from_millis(150) };
     let rig = Rig::with(s, quick, 100);
     for _ in 0..5 {
-        assert_eq!(rig.ask("x").await.code(), ErrorCode::UpstreamUnavailable);
+        assert_eq!(rig.ask("x").await.code(), "UPSTREAM_UNAVAILABLE");
     }
     assert_eq!((rig.state(), up.asked().len()), (BreakerState::Open, 10));
     let told = rig.ask("x").await.error();
@@ -257,11 +273,11 @@ async fn a_broken_service_is_left_alone_until_a_probe_finds_it_back() {
     let end = Instant::now() + PATIENCE;
     let text = loop {
         assert!(Instant::now() < end);
-        match rig.ask("x").await.end {
-            Event::Response { text, .. } => break text,
-            Event::Error(e) => tokio::time::sleep(Duration::from_millis(e.retry_after_ms.unwrap_or(0))).await,
-            other => panic!("{other:?}"),
+        let got = rig.ask("x").await;
+        if got.is_answer() {
+            break got.text();
         }
+        tokio::time::sleep(Duration::from_millis(got.error().retry_after_ms.unwrap_or(0))).await;
     };
     assert_eq!((text.as_str(), up.asked().len(), rig.state()), ("back", 13, BreakerState::Closed));
 }
@@ -279,7 +295,7 @@ async fn nothing_is_said_twice_when_an_answer_breaks_off() {
         let got = rig.ask("x").await;
         assert_eq!(got.chunks, ["half"], "{name}");
         let error = got.error();
-        assert_eq!(error.code, ErrorCode::UpstreamUnavailable, "{name}");
+        assert_eq!(error.code, "UPSTREAM_UNAVAILABLE", "{name}");
         assert!(!format!("{error:?}").contains("sk-x"), "{name}");
         assert_eq!((up.asked().len(), rig.breakers.list()[0].failures), (1, 1), "{name}");
     }
@@ -306,12 +322,12 @@ async fn what_is_no_completion_is_an_error_and_no_hang() {
         })
         .await;
         let rig = Rig::new(settings(&up));
-        assert_eq!(rig.ask("x").await.code(), ErrorCode::UpstreamUnavailable, "{name}");
+        assert_eq!(rig.ask("x").await.code(), "UPSTREAM_UNAVAILABLE", "{name}");
         assert_eq!(up.asked().len(), expected_asks, "{name}");
     }
     let endless = "{\"choices\":\n\n".to_owned() + &"\n\n".repeat(600_000) + "[]}";
     let up = Upstream::start(move |_, _| server::typed("application/json", endless.clone())).await;
-    assert_eq!(Rig::new(settings(&up)).ask("x").await.code(), ErrorCode::UpstreamUnavailable);
+    assert_eq!(Rig::new(settings(&up)).ask("x").await.code(), "UPSTREAM_UNAVAILABLE");
     let whole = r#"{"choices":[{"index":0,"message":{"content":"all at once"},"finish_reason":"stop"}]}"#;
     let up = Upstream::start(move |_, _| json(whole)).await;
     assert_eq!(Rig::new(settings(&up)).ask("x").await.text(), "all at once");
@@ -322,7 +338,7 @@ async fn a_wrong_key_is_not_tried_again() {
     let up = Upstream::start(|_, _| status(401)).await;
     let rig = Rig::new(settings(&up));
     let told = rig.ask("x").await.error();
-    assert_eq!((told.code, told.retry_suggested, up.asked().len()), (ErrorCode::UpstreamUnavailable, false, 1));
+    assert_eq!((told.code.as_str(), told.retry_suggested, up.asked().len()), ("UPSTREAM_UNAVAILABLE", false, 1));
 }
 
 #[tokio::test]
@@ -331,7 +347,7 @@ async fn nobody_listening_is_told_after_the_tries() {
     let mut s = OpenAiSettings::new(format!("http://127.0.0.1:{port}/v1/"), "m");
     s.retry = RetryPolicy { tries: 3, delay_min: Duration::from_millis(1), delay_max: Duration::from_millis(2) };
     let rig = Rig::new(s);
-    assert_eq!(rig.ask("x").await.code(), ErrorCode::UpstreamUnavailable);
+    assert_eq!(rig.ask("x").await.code(), "UPSTREAM_UNAVAILABLE");
     assert_eq!(rig.breakers.list()[0].failures, 1, "one question, one failure");
 }
 
@@ -371,7 +387,7 @@ async fn an_answer_and_an_event_have_bounds() {
     assert_eq!(long.chunks.concat().len(), 5_000);
     assert!(long.error().message.contains("longer than 5000 bytes"));
     for _ in 0..2 {
-        assert_eq!(rig.ask("x").await.code(), ErrorCode::UpstreamUnavailable, "a line or an event without end");
+        assert_eq!(rig.ask("x").await.code(), "UPSTREAM_UNAVAILABLE", "a line or an event without end");
     }
 }
 
@@ -404,7 +420,7 @@ async fn more_questions_than_wait_are_refused_at_once() {
     }
     let (id, refused) = got(&rig.connection).await;
     let told = refused.error();
-    assert_eq!((id.as_deref(), told.code), (Some("third"), ErrorCode::Overloaded));
+    assert_eq!((id.as_deref(), told.code.as_str()), (Some("third"), "OVERLOADED"));
     assert!(told.retry_after_ms.is_some());
     assert_eq!((rig.front.status().waiting, up.asked().len()), (2, 1));
 }
@@ -427,7 +443,7 @@ async fn a_stop_ends_what_runs_and_tells_it() {
     rig.put("x", "1");
     until("it is being asked", || up.asked().len() == 1).await;
     rig.stop.cancel();
-    assert_eq!(rig.got().await.code(), ErrorCode::Internal);
+    assert_eq!(rig.got().await.code(), "INTERNAL");
 }
 
 #[test]

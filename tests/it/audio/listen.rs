@@ -126,7 +126,7 @@ async fn a_conversation_is_heard_as_streams_come_and_go() {
     speaker.send_binary(&sine16k(1_600)).await;
     speaker.end().await;
     ear.send(json!({"type": "ping"})).await;
-    assert_eq!(ear.next().await["type"], "pong");
+    ear.expect("pong").await;
     assert!(ear.binary.is_empty(), "nothing is heard any more");
     ear.send(json!({"type": "listen_stop", "listener_id": listening["listener_id"]})).await;
     ear.expect_error("NOT_FOUND").await;

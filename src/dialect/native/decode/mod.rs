@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 
+mod admin;
+mod audio;
+mod people;
+
 use serde::Deserialize;
 
 use super::types;
-use crate::audio::{Encoding, OutputChannels, StreamFormat};
 use crate::protocol::{
-    AudioData, AudioStart, Command, Envelope, ErrorCode, Framing, ListenTarget, NAME_CHARS_MAX, OutputRequest,
-    Overflow, ProtocolError, check_name,
+    BroadcastRequest, Command, Envelope, ErrorCode, Json, ListenTarget, NAME_CHARS_MAX, ProtocolError, check_name,
 };
+use audio::{audio_data, audio_start};
 
 /// Characters of a message's own `id`.
 const ID_CHARS_MAX: usize = 64;
@@ -19,10 +22,8 @@ const PING_PAYLOAD_BYTES_MAX: usize = 125;
 const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Topics in one subscription; more than there are.
 const EVENTS_MAX: usize = 32;
-/// Bounds of `ack_ms`, but for 0.
-const ACK_INTERVAL_MS: std::ops::RangeInclusive<u32> = 20..=5_000;
-/// `ack_ms` where none is given: few enough answers that the kernel's cost of them is small.
-const ACK_INTERVAL_MS_DEFAULT: u32 = 200;
+/// Bytes of a message's or broadcast's content: what a person or a control panel says, not a file (protocol section 3).
+const CONTENT_BYTES_MAX: usize = 16 * 1024;
 
 /// Bounds on a text message before it is parsed.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +37,7 @@ pub struct DecodeLimits {
 /// # Errors
 /// `INVALID_JSON`, `INVALID_MESSAGE`, `UNKNOWN_MESSAGE_TYPE`, `MESSAGE_TOO_LARGE` or `UNSUPPORTED_FORMAT`.
 pub fn decode(text: &str, limits: DecodeLimits) -> Result<Envelope<'_>, Box<(Option<String>, ProtocolError)>> {
-    if depth_exceeds(text.as_bytes(), limits.json_depth) {
-        let e = ProtocolError::new(ErrorCode::InvalidJson, format!("nested deeper than {} levels", limits.json_depth));
-        return Err(Box::new((None, e)));
-    }
+    within(text, limits).map_err(|e| Box::new((None, e)))?;
     // Audio first: one pass, nothing copied.
     if text.starts_with("{\"type\":\"audio_data\"") {
         return audio_data(text).map_err(|e| Box::new((None, e)));
@@ -56,11 +54,37 @@ pub fn decode(text: &str, limits: DecodeLimits) -> Result<Envelope<'_>, Box<(Opt
     }
 }
 
+/// Reads the body of a broadcast, as HTTP has it: the fields of `broadcast_request`.
+///
+/// # Errors
+/// As [`decode`].
+pub fn read_broadcast(body: &str, limits: DecodeLimits) -> Result<BroadcastRequest, ProtocolError> {
+    within(body, limits)?;
+    people::broadcast(body)
+}
+
+/// Reads the body of a message, as HTTP has it: its `content`.
+///
+/// # Errors
+/// As [`decode`].
+pub fn read_content(body: &str, limits: DecodeLimits) -> Result<Json, ProtocolError> {
+    within(body, limits)?;
+    content(parse::<types::Content>(body)?.content)
+}
+
+fn within(text: &str, limits: DecodeLimits) -> Result<(), ProtocolError> {
+    if depth_exceeds(text.as_bytes(), limits.json_depth) {
+        let what = format!("nested deeper than {} levels", limits.json_depth);
+        return Err(ProtocolError::new(ErrorCode::InvalidJson, what));
+    }
+    Ok(())
+}
+
 /// Reads the fields of one message type.
 type ReadFields = fn(&str) -> Result<Command<'_>, ProtocolError>;
 
 /// Every message type a client can send: one line each.
-const TYPES: [(&str, ReadFields); 17] = [
+const TYPES: [(&str, ReadFields); 35] = [
     ("audio_data", |t| audio_data(t).map(|e| e.command)),
     ("audio_start", audio_start),
     ("audio_flush", |t| Ok(Command::AudioFlush { stream_id: stream_ref(t)? })),
@@ -81,6 +105,24 @@ const TYPES: [(&str, ReadFields); 17] = [
     ("get_connection_status", |_| Ok(Command::GetConnectionStatus)),
     ("health_check", |_| Ok(Command::HealthCheck)),
     ("authenticate", |t| Ok(Command::Authenticate { token: parse::<types::Authenticate>(t)?.token })),
+    ("join_conversation", |t| Ok(Command::JoinConversation { conversation_id: people::conversation(t)? })),
+    ("leave_conversation", |t| Ok(Command::LeaveConversation { conversation_id: people::conversation(t)? })),
+    ("message", people::message),
+    ("typing", people::typing),
+    ("presence_request", |t| Ok(Command::PresenceRequest { conversation_id: people::conversation(t)? })),
+    ("history_request", people::history_request),
+    ("broadcast_request", |t| people::broadcast(t).map(Command::BroadcastRequest)),
+    ("set_preferences", people::set_preferences),
+    ("get_preferences", |_| Ok(Command::GetPreferences)),
+    ("resume", people::resume),
+    ("get_connection_stats", admin::get_connection_stats),
+    ("get_router_stats", admin::get_router_stats),
+    ("get_all_connections", admin::get_all_connections),
+    ("get_event_queue_status", admin::get_event_queue_status),
+    ("clear_event_queue", admin::clear_event_queue),
+    ("get_system_metrics", admin::get_system_metrics),
+    ("disconnect_user", admin::disconnect_user),
+    ("broadcast_admin_message", admin::broadcast_admin_message),
 ];
 
 fn command<'a>(kind: &str, text: &'a str) -> Result<Command<'a>, ProtocolError> {
@@ -131,6 +173,17 @@ fn bounded(field: &str, value: &str, bytes_max: usize) -> Result<(), ProtocolErr
     Ok(())
 }
 
+/// A name that must be there.
+fn required_name(field: &'static str, value: String) -> Result<String, ProtocolError> {
+    check_name(field, &value).map_err(|e| invalid(e.to_string()))?;
+    Ok(value)
+}
+
+fn content(value: Json) -> Result<Json, ProtocolError> {
+    bounded("content", value.text(), CONTENT_BYTES_MAX)?;
+    Ok(value)
+}
+
 fn stream_ref(text: &str) -> Result<Option<String>, ProtocolError> {
     name("stream_id", parse::<types::StreamRef>(text)?.stream_id)
 }
@@ -167,86 +220,6 @@ fn listen_start(text: &str) -> Result<Command<'_>, ProtocolError> {
         }
     };
     Ok(Command::ListenStart(target))
-}
-
-fn format(f: types::Format<'_>) -> Result<StreamFormat, ProtocolError> {
-    let encoding = match f.encoding {
-        Some(e) => {
-            e.parse::<Encoding>().map_err(|e| ProtocolError::new(ErrorCode::UnsupportedFormat, e.to_string()))?
-        }
-        None => Encoding::Auto,
-    };
-    StreamFormat::new(encoding, f.sample_rate, f.channels).map_err(|e| {
-        let code = match e {
-            crate::audio::FormatError::Missing { .. } => ErrorCode::FormatRequired,
-            crate::audio::FormatError::Encoding { .. }
-            | crate::audio::FormatError::Range { .. }
-            | crate::audio::FormatError::OutputRate { .. }
-            | crate::audio::FormatError::OutputChannels { .. } => ErrorCode::UnsupportedFormat,
-        };
-        ProtocolError::new(code, e.to_string())
-    })
-}
-
-fn output(o: types::Output) -> Result<OutputRequest, ProtocolError> {
-    let channels = match o.channels {
-        None => None,
-        Some(types::Channels::Count(1)) => Some(OutputChannels::Mono),
-        Some(types::Channels::Name(n)) if n == "source" => Some(OutputChannels::Source),
-        Some(other) => {
-            let got = match other {
-                types::Channels::Count(n) => n.to_string(),
-                types::Channels::Name(n) => n.chars().take(32).collect(),
-            };
-            let e = crate::audio::FormatError::OutputChannels { got };
-            return Err(ProtocolError::new(ErrorCode::UnsupportedFormat, e.to_string()));
-        }
-    };
-    if let Some(got) = o.sample_rate
-        && !crate::audio::OUTPUT_RATES_HZ.contains(&got)
-    {
-        let e = crate::audio::FormatError::OutputRate { got };
-        return Err(ProtocolError::new(ErrorCode::UnsupportedFormat, e.to_string()));
-    }
-    Ok(OutputRequest { rate_hz: o.sample_rate, channels })
-}
-
-fn audio_start(text: &str) -> Result<Command<'_>, ProtocolError> {
-    let m: types::AudioStart<'_> = parse(text)?;
-    let ack_interval_ms = m.ack_ms.unwrap_or(ACK_INTERVAL_MS_DEFAULT);
-    if ack_interval_ms != 0 && !ACK_INTERVAL_MS.contains(&ack_interval_ms) {
-        return Err(invalid(format!("ack_ms: {ack_interval_ms} is neither 0 nor 20 to 5000")));
-    }
-    let framing = match m.framing.as_deref() {
-        None | Some("raw") => Framing::Raw,
-        Some("tagged") => Framing::Tagged,
-        Some(_) => return Err(invalid("framing must be \"raw\" or \"tagged\"")),
-    };
-    let overflow = match m.overflow.as_deref() {
-        None | Some("block") => Overflow::Block,
-        Some("drop_oldest") => Overflow::DropOldest,
-        Some(_) => return Err(invalid("overflow must be \"block\" or \"drop_oldest\"")),
-    };
-    Ok(Command::AudioStart(AudioStart {
-        stream_id: name("stream_id", m.stream_id)?,
-        format: m.format.map(format).transpose()?,
-        output: output(m.output.unwrap_or_default())?,
-        ack_interval_ms,
-        record: m.record.unwrap_or(true),
-        framing,
-        overflow,
-        conversation_id: name("conversation_id", m.conversation_id)?,
-    }))
-}
-
-fn audio_data(text: &str) -> Result<Envelope<'_>, ProtocolError> {
-    let m: types::AudioData<'_> = parse(text)?;
-    if m.id.as_ref().is_some_and(|id| id.chars().count() > ID_CHARS_MAX) {
-        return Err(ProtocolError::new(ErrorCode::MessageTooLarge, format!("id may have {ID_CHARS_MAX} characters")));
-    }
-    let format = m.format.map(format).transpose()?;
-    let command = Command::AudioData(AudioData { data: m.data, stream_id: m.stream_id, offset: m.offset, format });
-    Ok(Envelope { id: m.id.map(Cow::into_owned), command })
 }
 
 /// Whether brackets nest deeper than `limit`, told without parsing; strings are passed over in strides.
