@@ -291,6 +291,22 @@ async fn two_stores_on_one_file_number_alike() {
     tokio::join!(one.close(), two.close());
 }
 
+#[tokio::test]
+async fn a_backup_is_made_while_it_runs() {
+    let place = place();
+    let store = place.open().await;
+    append(&store, message("c", "1")).await;
+    let copy = place.file().with_extension("copy");
+    let mut other = stranger(&place.file()).await;
+    query("VACUUM INTO ?1").bind(copy.to_str().unwrap()).execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    append(&store, message("c", "2")).await;
+    store.close().await;
+    let store = open(&format!("sqlite:{}", copy.display()), StoreOptions::default()).await.unwrap();
+    assert_eq!(append(&store, message("c", "after")).await.message_seq, 2);
+    store.close().await;
+}
+
 #[test]
 fn a_runtime_that_ends_tells_everybody() {
     let place = place();
