@@ -44,6 +44,12 @@ pub enum StoreError {
         /// What the database says.
         reason: String,
     },
+    /// The database failed in a way that is none of the above: out of memory, a table missing.
+    #[error("the database failed: {reason}")]
+    Failed {
+        /// What the database says.
+        reason: String,
+    },
     /// What was asked makes no sense.
     #[error("{what}")]
     Invalid {
@@ -89,6 +95,7 @@ impl StoreError {
             Self::Closed
             | Self::Corrupt { .. }
             | Self::Refused { .. }
+            | Self::Failed { .. }
             | Self::Invalid { .. }
             | Self::Scheme { .. }
             | Self::Address { .. }

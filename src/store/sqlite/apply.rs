@@ -79,7 +79,7 @@ async fn append_message(connection: &mut SqliteConnection, m: &NewMessage, histo
         .fetch_one(&mut *connection)
         .await?;
     let appended = Appended { message_seq: uint(&row, 0)?, duplicate: uint(&row, 1)? == 0 };
-    if !appended.duplicate && appended.message_seq > history && appended.message_seq % TRIM_EVERY == 0 {
+    if !appended.duplicate && appended.message_seq > history && appended.message_seq.is_multiple_of(TRIM_EVERY) {
         trim(connection, &m.conversation_id, appended.message_seq - history).await?;
     }
     Ok(appended)

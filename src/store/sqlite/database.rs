@@ -1,7 +1,8 @@
 //! The file: how it is opened, brought to this version's tables, checked, and rid of what ended long ago. Knows no message.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
@@ -29,7 +30,7 @@ const LOG_BYTES_KEPT: u64 = 16 * 1024 * 1024;
 /// A client that was cut off repeats its requests within minutes. Only sessions that a crash left open still have any at the start.
 const REQUESTS_KEPT_MS: u64 = 24 * 3_600 * 1_000;
 
-/// Sessions that ended are kept for questions about last month.
+/// Sessions are kept for questions about last month, those whose end nobody saw too.
 const SESSIONS_KEPT_MS: u64 = 31 * 24 * 3_600 * 1_000;
 
 /// A database file and how to connect to it.
@@ -37,11 +38,13 @@ pub(super) struct Database {
     path: PathBuf,
     lock_wait_ms: u64,
     bytes_max: Option<u64>,
+    /// Which file it is, beside its name.
+    identity: OnceLock<(u64, u64)>,
 }
 
 impl Database {
     pub(super) fn new(path: PathBuf, options: &StoreOptions) -> Self {
-        Self { path, lock_wait_ms: options.lock_wait_ms, bytes_max: options.bytes_max }
+        Self { path, lock_wait_ms: options.lock_wait_ms, bytes_max: options.bytes_max, identity: OnceLock::new() }
     }
 
     pub(super) fn make_folder(&self) -> Result<(), StoreError> {
@@ -65,7 +68,8 @@ impl Database {
 
     fn writing(&self) -> SqliteConnectOptions {
         self.options("store-write")
-            .create_if_missing(true)
+            // Once it was there, one that is gone must not be replaced by an empty one.
+            .create_if_missing(self.identity.get().is_none())
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             // Elsewhere than on macOS these two say nothing; there a plain sync does not reach the medium.
@@ -90,7 +94,21 @@ impl Database {
         self.check(&mut connection).await?;
         MIGRATIONS.run(&mut connection).await.map_err(|e| fault::migrate(&e, self.lock_wait_ms))?;
         forget(&mut connection, now_unix_ms).await.map_err(|e| self.fault(&e))?;
+        if let Some(identity) = identity(&self.path) {
+            // Set once: a database is prepared once.
+            let _ = self.identity.set(identity);
+        }
         Ok(connection)
+    }
+
+    /// Whether the file still stands under its name. SQLite would go on writing to one that was removed or moved, and nobody would find again
+    /// what was told of as kept. A file put in its place counts from the next start.
+    pub(super) fn is_in_place(&self) -> Result<(), StoreError> {
+        let known = self.identity.get();
+        if known.is_none() || identity(&self.path).as_ref() == known {
+            return Ok(());
+        }
+        Err(StoreError::Io { reason: format!("{} was removed or replaced", self.path.display()) })
     }
 
     async fn check(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -108,12 +126,24 @@ impl Database {
     }
 }
 
+/// Device and file number. Where there are none, the system does not let go of the name of an open file.
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_path: &Path) -> Option<(u64, u64)> {
+    None
+}
+
 async fn forget(connection: &mut SqliteConnection, now_unix_ms: u64) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM requests WHERE at_ms < ?1")
         .bind(int(now_unix_ms.saturating_sub(REQUESTS_KEPT_MS)))
         .execute(&mut *connection)
         .await?;
-    sqlx::query("DELETE FROM sessions WHERE ended_at_ms < ?1")
+    sqlx::query("DELETE FROM sessions WHERE ifnull(ended_at_ms, created_at_ms) < ?1")
         .bind(int(now_unix_ms.saturating_sub(SESSIONS_KEPT_MS)))
         .execute(&mut *connection)
         .await?;

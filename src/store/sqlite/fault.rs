@@ -12,6 +12,9 @@ const IOERR: u32 = 10;
 const CORRUPT: u32 = 11;
 const FULL: u32 = 13;
 const CANTOPEN: u32 = 14;
+const TOOBIG: u32 = 18;
+const CONSTRAINT: u32 = 19;
+const MISMATCH: u32 = 20;
 const NOTADB: u32 = 26;
 
 /// What a failed statement means.
@@ -26,12 +29,15 @@ pub(super) fn write(error: &sqlx::Error, lock_wait_ms: u64) -> StoreError {
                 FULL => StoreError::Full { reason: reason() },
                 READONLY | IOERR | CANTOPEN => StoreError::Io { reason: reason() },
                 CORRUPT | NOTADB => StoreError::Corrupt { reason: reason() },
-                _ => StoreError::Refused { reason: reason() },
+                TOOBIG | CONSTRAINT | MISMATCH => StoreError::Refused { reason: reason() },
+                _ => StoreError::Failed { reason: reason() },
             }
         }
         sqlx::Error::PoolClosed => StoreError::Closed,
         sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => StoreError::Io { reason: reason() },
-        _ => StoreError::Refused { reason: reason() },
+        // Only this program writes the tables: a value it cannot read is not one that it wrote.
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreError::Corrupt { reason: reason() },
+        _ => StoreError::Failed { reason: reason() },
     }
 }
 
@@ -48,7 +54,7 @@ pub(super) fn read(error: &sqlx::Error, lock_wait_ms: u64) -> StoreError {
 pub(super) fn migrate(error: &MigrateError, lock_wait_ms: u64) -> StoreError {
     match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => match write(error, lock_wait_ms) {
-            StoreError::Refused { reason } => StoreError::Schema { reason },
+            StoreError::Refused { reason } | StoreError::Failed { reason } => StoreError::Schema { reason },
             error => error,
         },
         MigrateError::VersionMissing(version) => {

@@ -104,6 +104,51 @@ async fn a_full_disk_is_told_and_got_over() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_gone_keeps_nothing_until_it_is_back() {
+    let place = place();
+    let store = place.open().await;
+    append(&store, message("c", "1")).await;
+    let (here, elsewhere) = (place.file(), place.file().with_extension("moved"));
+    fs::rename(&here, &elsewhere).unwrap();
+    for _ in 0..3 {
+        let error = ask(|done| store.append_message(message("c", "lost"), done)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Io { .. }), "{error}");
+    }
+    assert!(!store.status().healthy && !here.exists(), "no empty file takes its place");
+    fs::rename(&elsewhere, &here).unwrap();
+    assert_eq!(append(&store, message("c", "2")).await, Appended { message_seq: 2, duplicate: false });
+    store.close().await;
+    assert_eq!(place.open().await.last_message_seq("c").await, Ok(2));
+}
+
+/// As the disk itself says it. By hand: `mount -t tmpfs -o size=1m none DIR`, `VOXGATE_TEST_SMALL_DISK=DIR cargo test --lib -- --ignored small_disk`.
+#[tokio::test]
+#[ignore = "needs a small file system"]
+async fn a_small_disk_that_fills_up_is_told_and_got_over() {
+    let Ok(folder) = std::env::var("VOXGATE_TEST_SMALL_DISK") else { return };
+    let ballast = Path::new(&folder).join("ballast");
+    let place = Place { url: format!("sqlite:{folder}/full.db"), _keep: Box::new(()) };
+    fs::write(&ballast, vec![0; 300_000]).unwrap();
+    let store = place.open().await;
+    let large = "x".repeat(20_000);
+    let mut kept = 0;
+    let error = loop {
+        match ask(|done| store.append_message(message("c", &large), done)).await {
+            Ok(appended) => kept = appended.message_seq,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, StoreError::Full { .. }) && kept > 0, "{error}");
+    assert_eq!(store.last_message_seq("c").await, Ok(kept));
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(append(&store, message("c", &large)).await.message_seq, kept + 1);
+    store.close().await;
+    let store = place.open().await;
+    assert_eq!(store.last_message_seq("c").await, Ok(kept + 1));
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_write_that_the_database_refuses_fails_alone() {
     let place = place();
     let store = place.open().await;
@@ -244,6 +289,22 @@ async fn two_stores_on_one_file_number_alike() {
     seqs.sort_unstable();
     assert_eq!(seqs, (1..=40).collect::<Vec<_>>());
     tokio::join!(one.close(), two.close());
+}
+
+#[tokio::test]
+async fn a_backup_is_made_while_it_runs() {
+    let place = place();
+    let store = place.open().await;
+    append(&store, message("c", "1")).await;
+    let copy = place.file().with_extension("copy");
+    let mut other = stranger(&place.file()).await;
+    query("VACUUM INTO ?1").bind(copy.to_str().unwrap()).execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    append(&store, message("c", "2")).await;
+    store.close().await;
+    let store = open(&format!("sqlite:{}", copy.display()), StoreOptions::default()).await.unwrap();
+    assert_eq!(append(&store, message("c", "after")).await.message_seq, 2);
+    store.close().await;
 }
 
 #[test]

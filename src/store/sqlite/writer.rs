@@ -46,6 +46,7 @@ impl Writer {
 
 impl Keeper for Writer {
     async fn keep(&mut self, group: &mut [Write]) -> Result<(), StoreError> {
+        self.database.is_in_place()?;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.database.connect().await?,
