@@ -163,12 +163,9 @@ impl Authenticator {
             Signature::Bad => return Err(bad()),
             Signature::UnknownKey => {}
         }
-        let fresh = fetched.newer().await.map_err(|unavailable| {
-            tracing::debug!(
-                kid = kid.as_deref().map(|kid| shortened(kid, KID_CHARS_LOGGED)),
-                "a token could not be checked: its key is not here"
-            );
-            unavailable
+        let fresh = fetched.newer().await.inspect_err(|_| {
+            let kid = kid.as_deref().map(|kid| shortened(kid, KID_CHARS_LOGGED));
+            tracing::debug!(kid, "a token could not be checked: its key is not here");
         })?;
         match check(&fresh) {
             Signature::Good => Ok(()),
