@@ -1,7 +1,7 @@
 //! What a token says, read strictly: a claim of another type than RFC 7519 and `docs/IDENTITY.md` give it refuses the token. Knows no
 //! key; what it reads has a good signature already.
 
-use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::AuthError;
@@ -27,6 +27,8 @@ pub(super) struct Expected {
     pub(super) audience: Option<String>,
     pub(super) leeway_s: u64,
     pub(super) admin_role: String,
+    pub(super) roles_claim: String,
+    pub(super) conversations_claim: String,
 }
 
 /// A date of a claim, in whole seconds since the Unix epoch, 0 to 2^53.
@@ -87,10 +89,45 @@ pub(super) struct Claims {
     aud: Option<Audience>,
     #[serde(default, deserialize_with = "given")]
     jti: Option<String>,
-    #[serde(default)]
-    roles: Vec<String>,
-    #[serde(default, deserialize_with = "given")]
+}
+
+/// The claims whose names are configured.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lists {
+    roles: Option<Vec<String>>,
     conversations: Option<Vec<String>>,
+}
+
+/// Finds [`Lists`] in an object.
+struct ListNames<'a> {
+    roles: &'a str,
+    conversations: &'a str,
+}
+
+impl<'de> Visitor<'de> for ListNames<'_> {
+    type Value = Lists;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Lists, A::Error> {
+        let mut lists = Lists::default();
+        while let Some(name) = map.next_key::<String>()? {
+            let list = match name.as_str() {
+                n if n == self.roles => &mut lists.roles,
+                n if n == self.conversations => &mut lists.conversations,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            if list.replace(map.next_value()?).is_some() {
+                return Err(A::Error::custom("a claim is given twice"));
+            }
+        }
+        Ok(lists)
+    }
 }
 
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
@@ -157,9 +194,10 @@ impl Claims {
         Ok(object(json)?)
     }
 
-    /// Who the token's bearer is. What is wrong for good is told before what time has done: a token for others is not "expired".
-    pub(super) fn identity(self, expected: &Expected, now_unix_s: u64) -> Result<Identity, Flaw> {
+    /// Who the bearer of a token with these claims is. What is wrong for good is told before what time has done: a token for others is not "expired".
+    pub(super) fn identity(self, lists: Lists, expected: &Expected, now_unix_s: u64) -> Result<Identity, Flaw> {
         self.check_bounds()?;
+        lists.check_bounds()?;
         if let Some(issuer) = &expected.issuer
             && self.iss.as_ref() != Some(issuer)
         {
@@ -171,14 +209,15 @@ impl Claims {
             return Err(Flaw::NotOurs { claim: "aud" });
         }
         self.check_dates(now_unix_s, expected.leeway_s)?;
+        let roles = lists.roles.unwrap_or_default();
         Ok(Identity {
             user_id: Some(self.sub),
-            admin: self.roles.contains(&expected.admin_role),
-            roles: self.roles,
+            admin: roles.contains(&expected.admin_role),
+            roles,
             expires_unix_s: Some(self.exp.0),
             issued_unix_s: self.iat.map(|at| at.0),
             jti: self.jti,
-            conversations: self.conversations.map(|rules| rules.iter().map(|r| ConversationRule::parse(r)).collect()),
+            conversations: lists.conversations.map(|rules| rules.iter().map(|r| ConversationRule::parse(r)).collect()),
         })
     }
 
@@ -198,15 +237,32 @@ impl Claims {
     }
 
     pub(super) fn check_bounds(&self) -> Result<(), Flaw> {
-        let bound = |ok: bool, claim, expected| if ok { Ok(()) } else { Err(Flaw::OutOfBounds { claim, expected }) };
         bound(is_name(&self.sub, SUB_CHARS_MAX), "sub", "1 to 256 characters, none of them a control character")?;
-        bound(self.jti.as_ref().is_none_or(|j| is_name(j, JTI_CHARS_MAX)), "jti", "1 to 256 characters")?;
-        bound(self.roles.len() <= ROLES_MAX, "roles", "at most 64")?;
-        bound(self.roles.iter().all(|r| is_name(r, ROLE_CHARS_MAX)), "roles", "words of 1 to 128 characters")?;
+        bound(self.jti.as_ref().is_none_or(|j| is_name(j, JTI_CHARS_MAX)), "jti", "1 to 256 characters")
+    }
+}
+
+impl Lists {
+    /// Reads the claims of these names; the others are passed over.
+    pub(super) fn parse(json: &[u8], roles: &str, conversations: &str) -> Result<Self, Flaw> {
+        let mut deserializer = serde_json::Deserializer::from_slice(json);
+        let lists = deserializer.deserialize_map(ListNames { roles, conversations })?;
+        deserializer.end()?;
+        Ok(lists)
+    }
+
+    pub(super) fn check_bounds(&self) -> Result<(), Flaw> {
+        let roles = self.roles.as_deref().unwrap_or_default();
+        bound(roles.len() <= ROLES_MAX, "roles", "at most 64")?;
+        bound(roles.iter().all(|r| is_name(r, ROLE_CHARS_MAX)), "roles", "words of 1 to 128 characters")?;
         let rules = self.conversations.as_deref().unwrap_or_default();
         bound(rules.len() <= CONVERSATIONS_MAX, "conversations", "at most 256")?;
         bound(rules.iter().all(|r| is_rule(r)), "conversations", "ids, or prefixes of ids that end in *")
     }
+}
+
+fn bound(ok: bool, claim: &'static str, expected: &'static str) -> Result<(), Flaw> {
+    if ok { Ok(()) } else { Err(Flaw::OutOfBounds { claim, expected }) }
 }
 
 fn is_name(text: &str, chars_max: usize) -> bool {

@@ -69,7 +69,8 @@ pub fn sign_hs256(token: &NewToken, secret: &[u8]) -> Result<String, IssueError>
     let signed = encode(&Header::new(Algorithm::HS256), token, &EncodingKey::from_secret(secret));
     let signed = signed.map_err(|_| IssueError::Claim { claim: "token", expected: "it cannot be signed" })?;
     let json = serde_json::to_vec(token).map_err(|_| IssueError::Claim { claim: "token", expected: "plain text" })?;
-    match claims::Claims::parse(&json).and_then(|c| c.check_bounds()) {
+    let lists = claims::Lists::parse(&json, "roles", "conversations").and_then(|l| l.check_bounds());
+    match claims::Claims::parse(&json).and_then(|c| c.check_bounds()).and(lists) {
         Ok(()) if signed.len() <= super::TOKEN_BYTES_MAX => Ok(signed),
         Ok(()) => {
             Err(IssueError::Claim { claim: "token", expected: "at most 8 KiB; give fewer roles or conversations" })

@@ -30,7 +30,7 @@ pub use revoked::{REVOCATIONS_MAX, Revocation, RevocationsFull};
 
 use crate::config::AuthConfig;
 use crate::protocol::Identity;
-use claims::{Claims, Expected, Flaw};
+use claims::{Claims, Expected, Flaw, Lists};
 use jwks::Source;
 use keys::{KeySet, Signature};
 use refresh::Refresher;
@@ -120,6 +120,8 @@ impl Authenticator {
             audience: config.audience.clone(),
             leeway_s: config.leeway_s,
             admin_role: config.admin_role.clone(),
+            roles_claim: config.roles_claim.clone(),
+            conversations_claim: config.conversations_claim.clone(),
         };
         Ok(Arc::new(Self { revoked: Revoked::new(config.leeway_s), expected, now, fixed, fetched }))
     }
@@ -163,12 +165,9 @@ impl Authenticator {
             Signature::Bad => return Err(bad()),
             Signature::UnknownKey => {}
         }
-        let fresh = fetched.newer().await.map_err(|unavailable| {
-            tracing::debug!(
-                kid = kid.as_deref().map(|kid| shortened(kid, KID_CHARS_LOGGED)),
-                "a token could not be checked: its key is not here"
-            );
-            unavailable
+        let fresh = fetched.newer().await.inspect_err(|_| {
+            let kid = kid.as_deref().map(|kid| shortened(kid, KID_CHARS_LOGGED));
+            tracing::debug!(kid, "a token could not be checked: its key is not here");
         })?;
         match check(&fresh) {
             Signature::Good => Ok(()),
@@ -182,7 +181,9 @@ impl Authenticator {
         let json = URL_SAFE_NO_PAD
             .decode(parts.claims)
             .map_err(|_| Flaw::OutOfBounds { claim: "the payload", expected: "base64url without padding" })?;
-        Claims::parse(&json)?.identity(&self.expected, (self.now)())
+        let Expected { roles_claim, conversations_claim, .. } = &self.expected;
+        let lists = Lists::parse(&json, roles_claim, conversations_claim)?;
+        Claims::parse(&json)?.identity(lists, &self.expected, (self.now)())
     }
 
     /// Refuses tokens from now on. Whoever is connected with one is the caller's to find, by [`Authenticator::is_revoked`].

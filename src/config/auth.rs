@@ -39,11 +39,17 @@ section! {
         leeway_s: u64 = 30,
         /// The role that administrates.
         admin_role: String = "admin".to_owned(),
+        /// The claim that lists the roles: some providers keep `roles` for themselves.
+        roles_claim: String = "roles".to_owned(),
+        /// The claim that lists the conversations.
+        conversations_claim: String = "conversations".to_owned(),
     }
 }
 
 /// RFC 7518 section 3.2: a key at least as long as the hash.
 pub const HS256_SECRET_BYTES_MIN: usize = 32;
+/// Claims that mean something else (RFC 7519 section 4.1).
+const REGISTERED_CLAIMS: [&str; 7] = ["iss", "sub", "aud", "exp", "nbf", "iat", "jti"];
 /// More forgiveness than this makes `exp` meaningless.
 const LEEWAY_S_MAX: u64 = 600;
 
@@ -84,6 +90,20 @@ impl AuthConfig {
         checker.range("auth.leeway_s", self.leeway_s, 0..=LEEWAY_S_MAX);
         if self.admin_role.is_empty() {
             checker.fault("auth.admin_role", "an empty role is nobody's", "name the role, such as \"admin\"");
+        }
+        for (key, claim) in
+            [("auth.roles_claim", &self.roles_claim), ("auth.conversations_claim", &self.conversations_claim)]
+        {
+            if claim.is_empty() || REGISTERED_CLAIMS.contains(&claim.as_str()) {
+                checker.fault(
+                    key,
+                    format!("'{claim}' cannot be its name"),
+                    "name a claim of your own, such as \"https://app.example.com/roles\"",
+                );
+            }
+        }
+        if self.roles_claim == self.conversations_claim {
+            checker.fault("auth.conversations_claim", "auth.roles_claim has the same name", "give each its own");
         }
     }
 }

@@ -145,6 +145,8 @@ fn rules_between_keys_and_ranges_are_kept() {
         ("[auth]\nmode = \"basic\"", "auth.mode"),
         ("[auth]\nhs256_secret = \"short\"", "auth.hs256_secret"),
         ("[auth]\njwks_url = \"ftp://host\"", "auth.jwks_url"),
+        ("[auth]\nroles_claim = \"sub\"", "auth.roles_claim"),
+        ("[auth]\nconversations_claim = \"roles\"", "auth.conversations_claim"),
         ("[auth]\npublic_key_file = \"no-such-key.pem\"", "auth.public_key_file"),
         ("[connections]\nheartbeat_timeout_ms = 30000", "connections.heartbeat_timeout_ms"),
         ("[connections]\nper_user_max = 0", "connections.per_user_max"),

@@ -189,6 +189,8 @@ fn a_claim_that_is_null_or_given_twice_is_refused() {
         format!(r#"{{"sub":"ada","exp":{exp},"conversations":null}}"#),
         format!(r#"{{"sub":"ada","exp":{exp},"roles":null}}"#),
         format!(r#"{{"sub":"ada","exp":{exp},"nbf":null}}"#),
+        format!(r#"{{"sub":"ada","exp":{exp},"roles":[],"roles":["admin"]}}"#),
+        format!(r#"{{"sub":"ada","exp":{exp},"conversations":[],"conversations":["*"]}}"#),
         format!(r#"{{"sub":"ada","exp":{exp},"sub":"eve"}}"#),
         format!(r#"{{"sub":"ada","exp":1,"exp":{exp}}}"#),
         format!(r#"{{"sub":"ada","exp":{exp}"#),

@@ -47,6 +47,26 @@ fn a_token_says_who_its_bearer_is() {
 }
 
 #[test]
+fn roles_and_conversations_may_have_other_names() {
+    let config = AuthConfig {
+        roles_claim: "https://app.example.com/roles".to_owned(),
+        conversations_claim: "rooms".to_owned(),
+        ..Signer::Hs.config()
+    };
+    let authenticator = opened(&config);
+    let claims =
+        json!({"https://app.example.com/roles": ["admin"], "rooms": ["hall"], "roles": "theirs", "conversations": 7});
+    let who = at_once(&authenticator, with_claims(Signer::Hs, &claims)).unwrap();
+    assert!(who.admin && who.roles == ["admin"]);
+    assert_eq!(who.conversations.map(|rules| rules.len()), Some(1));
+    // The usual name has no meaning then.
+    let who = at_once(&authenticator, with_claims(Signer::Hs, &json!({"roles": ["admin"]}))).unwrap();
+    assert!(!who.admin && who.roles.is_empty());
+    let wrong = with_claims(Signer::Hs, &json!({"rooms": "hall"}));
+    assert_eq!(at_once(&authenticator, wrong), Err(AuthError::Invalid));
+}
+
+#[test]
 fn a_secret_may_stand_in_a_file_whose_editor_ended_the_line() {
     let dir = tempfile::tempdir().unwrap();
     for ending in ["", "\n", "\r\n"] {
