@@ -356,7 +356,7 @@ async fn silence_and_slowness_have_an_end() {
     let up = Upstream::start(|n, _| match n {
         0 => server::hang(vec![delta("begun")]),
         1 => server::hang(Vec::new()),
-        _ => server::drip(delta("z"), Duration::from_millis(20)),
+        _ => server::drip(&delta("z"), Duration::from_millis(20)),
     })
     .await;
     let mut s = settings(&up);

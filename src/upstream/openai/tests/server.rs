@@ -157,7 +157,7 @@ pub(super) fn hang(pieces: Vec<String>) -> Response {
 }
 
 /// The same event for ever.
-pub(super) fn drip(data: String, pause: Duration) -> Response {
+pub(super) fn drip(data: &str, pause: Duration) -> Response {
     body(stream::repeat(format!("data: {data}\n\n").into_bytes()).then(move |piece| async move {
         tokio::time::sleep(pause).await;
         Ok(piece)
