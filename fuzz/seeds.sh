@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")"
 from=../fixtures
-rm -rf seeds
+# What a fuzzer found once is kept.
+find seeds -type f ! -name 'finding-*' -delete
 mkdir -p seeds
 
 head_of() { # target bytes files...
