@@ -4,5 +4,6 @@
 mod audio;
 mod failures;
 mod http;
+mod logs;
 mod support;
 mod ws;
