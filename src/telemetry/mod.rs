@@ -73,7 +73,9 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
 
 /// A panic is a log line like others: what the standard library would print is several, and no JSON.
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let message = panic.payload_as_str().unwrap_or("no message");
+    let payload = panic.payload();
+    let message =
+        payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
     let location = panic.location().map(ToString::to_string);
     let backtrace = Backtrace::capture();
