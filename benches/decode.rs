@@ -1,5 +1,7 @@
 //! Every encoding from bytes to PCM, on the fixtures: throughput in decoded samples.
 
+mod common;
+
 use std::hint::black_box;
 use std::path::Path;
 
@@ -76,10 +78,7 @@ fn decoders(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(std::time::Duration::from_millis(300))
-        .measurement_time(std::time::Duration::from_secs(1));
+    config = common::short();
     targets = decoders
 }
 criterion_main!(benches);

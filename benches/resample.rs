@@ -1,5 +1,7 @@
 //! Resampling to 16 kHz, mono, 20 ms a call, beside rubato's FFT resampler: throughput in output samples.
 
+mod common;
+
 use std::hint::black_box;
 
 use audioadapter_buffers::direct::InterleavedSlice;
@@ -53,10 +55,7 @@ fn rates(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(std::time::Duration::from_millis(300))
-        .measurement_time(std::time::Duration::from_secs(1));
+    config = common::short();
     targets = rates
 }
 criterion_main!(benches);

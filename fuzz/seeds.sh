@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")"
 from=../fixtures
-rm -rf seeds
+# What a fuzzer found once is kept.
+find seeds -type f ! -name 'finding-*' -delete
 mkdir -p seeds
 
 head_of() { # target bytes files...
@@ -26,7 +27,7 @@ head_of caf 1500 audio/studio48.caf audio/studio48-f32.caf
 whole caf alac.caf -ar 16000 -c:a alac
 head_of flac 6000 audio/live16.flac audio/studio48.flac
 whole flac whole.flac -ar 16000
-head_of mp3 2500 audio/live16.mp3 audio/vbr44.mp3 audio/studio48.mp2
+head_of mp3 2500 audio/live16.mp3 audio/vbr44.mp3 audio/studio48.mp2 audio/studio48.mp1 audio/free48.mp3
 head_of adts 2500 audio/mono16.aac audio/studio48.aac
 head_of ogg 4500 audio/live-opus.ogg audio/studio48-vorbis.ogg recorders/firefox-opus.ogg audio/surround-opus.ogg
 head_of ogg 9000 audio/studio44-flac.ogg

@@ -2,6 +2,40 @@
 //!
 //! Knows no container.
 
+use super::{DecodeError, DecodeOut, Step};
+
+/// What one look at the front of a stream led to.
+pub(super) enum Progress {
+    /// Something was taken: look again.
+    On,
+    /// A packet was decoded, whatever the trimming left of it.
+    Packet,
+    /// More input is needed.
+    Starved,
+}
+
+/// A step of a decoder: looks at the front of the stream until a packet was decoded, damage was met or input is missing. `carry` is what
+/// the calls before left over, and then what this one does; there is more to come of it if the step ended before the input did.
+pub(super) fn step(
+    carry: &mut Vec<u8>,
+    input: &[u8],
+    out: &mut DecodeOut,
+    mut look: impl FnMut(&mut Feed<'_>, &mut DecodeOut) -> Result<Progress, DecodeError>,
+) -> Result<Step, DecodeError> {
+    let mut feed = Feed::new(std::mem::take(carry), input);
+    let more = loop {
+        match look(&mut feed, out) {
+            Ok(Progress::On) if out.pcm.samples.is_empty() && out.warnings.is_empty() => {}
+            Ok(Progress::On | Progress::Packet) => break Ok(!feed.carry.is_empty()),
+            Ok(Progress::Starved) => break Ok(false),
+            Err(e) => break Err(e),
+        }
+    };
+    let consumed = feed.consumed();
+    *carry = feed.carry;
+    Ok(Step { consumed, more: more? })
+}
+
 /// The bytes carried over from the calls before, then the input of this call.
 pub(crate) struct Feed<'a> {
     /// Bytes taken from earlier inputs and not done with. Handed back to the decoder at the end of the call.

@@ -1,10 +1,10 @@
-//! Native FLAC (RFC 9639) as it arrives. A frame's length is written nowhere: it ends where its checksum comes to zero and the next frame's
-//! header stands, or, at the end of what has come, where it decodes. Each byte is looked at once.
+//! Native FLAC (RFC 9639) as it arrives. A frame's length is written nowhere: it ends where its checksum comes to zero and it decodes.
+//! Each byte is looked at once.
 
 mod frames;
 mod head;
 
-use super::codec::flac::frame::{CRC_BYTES, FrameHeader, crc16};
+use super::codec::flac::frame::FrameHeader;
 use super::codec::flac::{Flac, StreamInfo};
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, STEP_FRAMES_MAX, Step};
 use frames::{Found, Frames};
@@ -14,10 +14,6 @@ const NAME: &str = "FLAC";
 
 /// Bytes taken in one step: about the frames of one step, so that little is moved within the buffer.
 const STEP_BYTES: usize = 16 << 10;
-/// Places at which the end of one frame is tried by decoding it: a checksum of 16 bits is right by accident once in 65536 places.
-const END_TRIES_MAX: u8 = 16;
-/// A subframe has a header of 8 bits at least and a value of 4, and the checksum has two bytes.
-const FRAME_BODY_BYTES_MIN: usize = 2 + CRC_BYTES;
 
 /// The decoder.
 pub(super) struct FlacStream {
@@ -57,12 +53,15 @@ impl FlacStream {
     /// Hands out one frame or one step of silence. Returns whether to call again without more input.
     fn step(&mut self, at_end: bool, out: &mut DecodeOut) -> Result<bool, DecodeError> {
         loop {
-            let Some((codec, info)) = &mut self.codec else { return Ok(false) };
+            let Some((_, info)) = &self.codec else { return Ok(false) };
             if self.frames.silence > 0 {
                 let frames = self.frames.silence.min(STEP_FRAMES_MAX as u64);
                 self.frames.silence -= frames;
                 push_silence(info, frames as usize, out);
                 return Ok(true);
+            }
+            if let Some((header, end)) = self.frames.found.take() {
+                return Ok(self.end_at(header, end, out));
             }
             match self.frames.search(info, at_end) {
                 Found::Again => {}
@@ -84,110 +83,58 @@ impl FlacStream {
                     self.frames.restart_with(kept);
                     return Ok(true);
                 }
-                Found::Damaged { header, end, following } => {
-                    if self.frames.accept(&header, info, out) {
-                        continue;
-                    }
-                    let info = *info;
-                    if let Some(left) = self.decode_alone(&header, end, out) {
-                        self.frames.pass_over(self.frames.start + left);
+                Found::End { header, end } => {
+                    if self.end_at(header, end, out) {
                         return Ok(true);
                     }
-                    if following {
+                }
+                Found::Damaged { header, end, following } => {
+                    if following && !self.frames.is_past(&header, info) {
+                        self.frames.told_skipped(out);
                         out.warnings.push(DecodeWarning::PacketConcealed { codec: NAME });
-                        self.frames.expect_after(&header, &info);
+                        self.frames.silence = self.frames.lost(&header, info) + u64::from(header.block);
+                        self.frames.expect_after(&header, info);
                         self.frames.cut(end);
-                        self.frames.silence = u64::from(header.block);
+                        self.frames.damaged = true;
                     } else {
+                        // Without another look, or a flood of false frames would be searched again and again.
                         self.frames.pass_over(end);
                     }
-                    self.frames.damaged = true;
-                    return Ok(true);
-                }
-                Found::Frame { header, end } => {
-                    if self.frames.accept(&header, info, out) {
-                        continue;
-                    }
-                    let frame = &self.frames.buf[self.frames.start..end];
-                    if codec.decode_checked(&header, frame, out).is_err() {
-                        out.warnings.push(DecodeWarning::PacketConcealed { codec: NAME });
-                        push_silence(info, usize::from(header.block), out);
-                    }
-                    self.frames.expect_after(&header, info);
-                    self.frames.damaged = false;
-                    self.frames.cut(end);
                     return Ok(true);
                 }
             }
         }
     }
 
-    /// Whether the frame decodes as cut at the end of what has come: it lacks no bit then, and the checksum says it has none too many.
-    fn try_end(&mut self, out: &mut DecodeOut) -> bool {
+    /// Hands out the frame if it decodes as cut at `end`: it lacks no bit then, and the checksum says it has none too many. What was
+    /// lost before it comes first. Returns whether it decoded.
+    fn end_at(&mut self, header: FrameHeader, end: usize, out: &mut DecodeOut) -> bool {
         let (Some((codec, info)), frames) = (&mut self.codec, &mut self.frames) else { return false };
-        let Some(header) = frames.header else { return false };
-        if frames.tries >= END_TRIES_MAX
-            || frames.silence > 0
-            || frames.residue() != 0
-            || frames.lost(&header, info) > 0
-        {
-            return false;
-        }
-        let frame = &frames.buf[frames.start..];
-        if frame.len() < header.len + FRAME_BODY_BYTES_MIN {
-            return false;
-        }
-        frames.tries += 1;
-        if codec.decode_checked(&header, frame, out).is_err() {
+        let from = out.pcm.samples.len();
+        if codec.decode_checked(&header, &frames.buf[frames.start..end], out).is_err() {
             return false;
         }
         frames.told_skipped(out);
-        frames.expect_after(&header, info);
-        let end = frames.buf.len();
-        frames.cut(end);
+        frames.silence = frames.lost(&header, info);
+        frames.damaged = false;
+        if frames.silence > 0 {
+            out.pcm.samples.truncate(from);
+            frames.found = Some((header, end));
+        } else {
+            frames.expect_after(&header, info);
+            frames.cut(end);
+        }
         true
     }
 
-    /// What stands behind a frame is no frame, so that its end must be found by its checksum alone. Decodes it; what follows up to `limit`
-    /// is to be passed over without another look, or a flood of false frames would be searched again and again: returns how much that is.
-    fn decode_alone(&mut self, header: &FrameHeader, limit: usize, out: &mut DecodeOut) -> Option<usize> {
-        let (Some((codec, info)), frames) = (&mut self.codec, &mut self.frames) else { return None };
-        let bytes = &frames.buf[frames.start..limit];
-        let mut crc = crc16(0, &bytes[..header.len.min(bytes.len())]);
-        let mut tries = 0;
-        for (at, &byte) in bytes.iter().enumerate().skip(header.len) {
-            crc = crc16(crc, &[byte]);
-            let len = at + 1;
-            if crc == 0 && len >= header.len + FRAME_BODY_BYTES_MIN && tries < END_TRIES_MAX {
-                tries += 1;
-                if codec.decode_checked(header, &bytes[..len], out).is_ok() {
-                    let end = frames.start + len;
-                    frames.expect_after(header, info);
-                    frames.cut(end);
-                    return Some(limit - end);
-                }
-            }
-        }
-        None
-    }
-
-    /// At the end of the stream, nothing stands behind the last frame to say where it ends. Returns whether to call again.
-    fn last_frame(&mut self, out: &mut DecodeOut) -> bool {
-        let Some((_, info)) = &self.codec else { return false };
-        if let Some(header) = self.frames.header {
-            if self.frames.accept(&header, info, out) {
-                return true;
-            }
+    /// At the end of the stream, what has no end yet has none.
+    fn last_frame(&mut self, out: &mut DecodeOut) {
+        if self.frames.header.is_some() {
             let bytes = self.frames.pending() as u64;
-            if let Some(left) = self.decode_alone(&header, self.frames.buf.len(), out) {
-                self.frames.skipped += left as u64;
-            } else {
-                out.warnings.push(DecodeWarning::TruncatedTail { what: "packet", bytes });
-            }
+            out.warnings.push(DecodeWarning::TruncatedTail { what: "packet", bytes });
         }
         self.frames.told_skipped(out);
         self.frames = Frames::default();
-        false
     }
 }
 
@@ -208,9 +155,6 @@ impl Decoder for FlacStream {
         self.frames.buf.extend_from_slice(&input[consumed..consumed + n]);
         consumed += n;
         more = self.step(false, out)?;
-        if !more && n > 0 && consumed == input.len() && self.head.is_none() {
-            self.try_end(out);
-        }
         Ok(Step { consumed, more })
     }
 
@@ -225,7 +169,8 @@ impl Decoder for FlacStream {
         if self.step(true, out)? {
             return Ok(true);
         }
-        Ok(self.last_frame(out))
+        self.last_frame(out);
+        Ok(false)
     }
 
     fn pending_bytes(&self) -> usize {

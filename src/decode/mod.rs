@@ -9,6 +9,8 @@ mod aiff;
 mod caf;
 mod chunks;
 pub(crate) mod codec;
+#[doc(hidden)]
+pub mod faults;
 mod feed;
 mod flac;
 mod framing;
@@ -190,6 +192,9 @@ impl DecodeError {
 /// # Errors
 /// [`DecodeError::Format`] or [`DecodeError::Unsupported`] where the declaration alone shows that it cannot work.
 pub fn open(params: &DecodeParams) -> Result<Box<dyn Decoder>, DecodeError> {
+    if let Some(decoder) = faults::stand_in_for(params) {
+        return Ok(decoder);
+    }
     match params.format.encoding {
         Encoding::PcmS16le
         | Encoding::PcmS16be

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use voxgate::audio::PcmSpec;
+use voxgate::decode::{DecodeError, DecodeOut, Decoder, Step, faults};
 
 use crate::support::process::ServerProcess;
 use crate::support::{Client, TestServer, fixture, http, http_json, samples, sine16k};
@@ -101,6 +103,64 @@ async fn damage_in_the_middle_is_told_and_the_stream_goes_on() {
 
 fn energy(samples: &[i16]) -> f64 {
     samples.iter().map(|&s| f64::from(s).powi(2)).sum()
+}
+
+/// A rate nobody else here declares: under it a stream gets a decoder that is silent until it panics.
+const PANICKING_HZ: u32 = 47_777;
+
+struct Panicking;
+
+impl Decoder for Panicking {
+    fn decode(&mut self, input: &[u8], out: &mut DecodeOut) -> Result<Step, DecodeError> {
+        assert!(!input.ends_with(b"panic"), "as asked for");
+        out.pcm.spec = PcmSpec { rate_hz: 16_000, channels: 1 };
+        out.pcm.samples.resize(input.len(), 0.0);
+        Ok(Step { consumed: input.len(), more: false })
+    }
+
+    fn finish(&mut self, _: &mut DecodeOut) -> Result<bool, DecodeError> {
+        Ok(false)
+    }
+
+    fn pending_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Row 15. What a panic leaves is another stream of the same connection, another connection, the recording so far, and a server.
+#[tokio::test]
+async fn a_decoder_that_panics_ends_its_stream_alone() {
+    faults::stand_in(|params| {
+        (params.format.sample_rate == Some(PANICKING_HZ)).then(|| Box::new(Panicking) as Box<dyn Decoder>)
+    });
+    let server = TestServer::start();
+    let (mut c, mut other) = (server.connect().await, server.connect().await);
+    let pcm = sine16k(8_000);
+    other.start(pcm16k()).await;
+    other.send_binary(&pcm).await;
+    c.start_with(json!({"stream_id": "steady", "format": pcm16k()})).await;
+    c.send_binary(&pcm).await;
+    for _ in 0..3 {
+        let format = json!({"encoding": "mulaw", "sample_rate": PANICKING_HZ, "channels": 1});
+        c.start_with(json!({"stream_id": "doomed", "format": format})).await;
+        c.send_binary(&[0; 1_600]).await;
+        c.send_binary(b"now: panic").await;
+        let error = c.expect_error("INTERNAL").await;
+        assert_eq!(error["stream_id"], "doomed");
+        assert!(!error["message"].as_str().unwrap().contains("asked"), "no inside of the server: {error}");
+        let ended = c.expect("audio_ended").await;
+        assert_eq!((&ended["stream_id"], &ended["reason"]), (&json!("doomed"), &json!("error")));
+        let (spec, kept) = server.recording(&ended);
+        assert_eq!((spec.sample_rate, kept), (16_000, vec![0; 1_600]));
+    }
+    for client in [&mut c, &mut other] {
+        client.send_binary(&pcm).await;
+        let ended = client.end().await;
+        assert_eq!((ended["reason"].as_str(), ended["output_samples"].as_u64()), (Some("end"), Some(16_000)));
+        assert!(server.recording(&ended).1 == samples(&[&pcm[..], &pcm].concat()), "not a sample is missing");
+    }
+    assert_eq!(server.connect().await.stream(pcm16k(), &pcm, 999).await["output_samples"], 8_000);
+    assert_eq!(http_json(server.addr, "GET", "/health").await.1["status"], "healthy");
 }
 
 /// Row 27: the disk takes no more (here: a limit on the size of files). The recording ends, the audio goes on.

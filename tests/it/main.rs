@@ -4,6 +4,7 @@
 mod audio;
 mod failures;
 mod http;
+mod logs;
 mod responder;
 mod support;
 mod token;

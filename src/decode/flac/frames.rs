@@ -3,13 +3,21 @@
 use super::NAME;
 use super::STEP_BYTES;
 use crate::decode::codec::flac::StreamInfo;
-use crate::decode::codec::flac::frame::{FrameHeader, Parsed, crc16, parse};
+use crate::decode::codec::flac::frame::{CRC_BYTES, FrameHeader, Parsed, crc16, crc16_to_zero, parse};
 use crate::decode::{DecodeOut, DecodeWarning};
 
 /// A frame of incompressible samples is larger than its samples by its headers.
 const FRAME_OVERHEAD_BYTES: usize = 1_024;
-/// Lost frames that are made up for by silence: some seconds. What is more is another stream's numbering.
+/// Places at which the end of a frame is tried by decoding it, and one more for so many bytes of it: a checksum of 16 bits is right by
+/// accident once in 65536 places, and each try may cost a whole block.
+const END_TRIES_MAX: usize = 16;
+const BYTES_PER_END_TRY: usize = 16 << 10;
+/// A subframe has a header of 8 bits at least and a value of 4, and the checksum has two bytes.
+const FRAME_BODY_BYTES_MIN: usize = 2 + CRC_BYTES;
+/// Lost frames that are made up for by silence. What is more is another stream's numbering.
 const LOST_BLOCKS_MAX: u64 = 64;
+/// The same in sample frames, over a second: a header of eight bytes can claim blocks of 65535.
+const LOST_FRAMES_MAX: u64 = 64 << 10;
 /// The marker of a stream with the header of the STREAMINFO that must follow, its last-block flag cleared.
 const RESTART: [u8; 8] = *b"fLaC\0\0\0\x22";
 
@@ -24,8 +32,12 @@ pub(super) struct Frames {
     /// Checksum of the frame up to `scanned`.
     crc: u16,
     pub(super) header: Option<FrameHeader>,
-    /// How often the end of input was tried as the frame's end, in vain.
-    pub(super) tries: u8,
+    /// What may be the header of what follows the frame, as far as it was scanned.
+    candidates: Vec<Candidate>,
+    /// How often an end of the frame was tried.
+    tries: usize,
+    /// The end of the frame, found before the silence that goes before it was handed out.
+    pub(super) found: Option<(FrameHeader, usize)>,
     /// Bytes passed over since the last frame.
     pub(super) skipped: u64,
     /// Where the next frame should begin, in sample frames.
@@ -36,13 +48,20 @@ pub(super) struct Frames {
     pub(super) silence: u64,
 }
 
+/// A place within a frame where something else may begin.
+struct Candidate {
+    at: usize,
+    /// Whether the frame's checksum is right before it.
+    ends_frame: bool,
+}
+
 /// What the search within the buffer came to.
 pub(super) enum Found {
     /// More bytes are needed.
     Nothing,
-    /// A frame whose checksum is right.
-    Frame { header: FrameHeader, end: usize },
-    /// Its checksum never came right where a frame can end: up to what follows it, or up to where it is too long to be one.
+    /// The frame ends here if it decodes: the checksum is right. If it does not, the search goes on.
+    End { header: FrameHeader, end: usize },
+    /// It decoded nowhere its checksum was right: up to what follows it, or up to where it is too long to be one.
     Damaged { header: FrameHeader, end: usize, following: bool },
     /// Another stream begins.
     Restart,
@@ -63,15 +82,11 @@ impl Frames {
         self.scanned = 0;
         self.crc = 0;
         self.tries = 0;
+        self.candidates.clear();
     }
 
     pub(super) fn pending(&self) -> usize {
         self.buf.len() - self.start
-    }
-
-    /// The frame's checksum over all that has come.
-    pub(super) fn residue(&self) -> u16 {
-        crc16(self.crc, &self.buf[self.scanned..])
     }
 
     /// The frame, or what was passed over, ends at `end`: go on there.
@@ -81,6 +96,7 @@ impl Frames {
         self.crc = 0;
         self.header = None;
         self.tries = 0;
+        self.candidates.clear();
         // Moved rarely, so that small frames do not move the whole buffer each.
         if self.start == self.buf.len() || self.start > self.buf.len() / 2 + STEP_BYTES / 2 {
             self.buf.drain(..self.start);
@@ -124,49 +140,72 @@ impl Frames {
                 }
             };
         };
-        self.search_end(&header, info, at_end)
+        self.search_end(&header, info)
     }
 
-    fn search_end(&mut self, header: &FrameHeader, info: &StreamInfo, at_end: bool) -> Found {
+    /// Looks for the end of the frame, each byte in turn. Whatever decides has its last byte where it is decided, so that no cut of the
+    /// input can change what comes first.
+    fn search_end(&mut self, header: &FrameHeader, info: &StreamInfo) -> Found {
         let bytes_max = usize::from(header.block) * usize::from(info.channels) * (info.bits as usize + 1) / 8
             + FRAME_OVERHEAD_BYTES;
+        let bytes_min = header.len + FRAME_BODY_BYTES_MIN;
         loop {
-            let next = memchr::memchr2(0xff, b'f', &self.buf[self.scanned..]);
-            let at = next.map_or(self.buf.len(), |i| self.scanned + i);
-            self.crc = crc16(self.crc, &self.buf[self.scanned..at]);
-            self.scanned = at;
-            if at - self.start > bytes_max {
-                return Found::Damaged { header: *header, end: at, following: false };
+            if let Some(end) = self.end_before_header(header, info) {
+                return Found::Damaged { header: *header, end, following: true };
             }
-            if next.is_none() {
+            let len = self.scanned - self.start;
+            if len > bytes_max {
+                return Found::Damaged { header: *header, end: self.scanned, following: false };
+            }
+            if self.scanned == self.buf.len() {
                 return Found::Nothing;
             }
-            let bytes = &self.buf[at..];
-            let end = at;
-            match parse(bytes) {
-                Parsed::Header(following) if info.admits(&following) => {
-                    if self.crc == 0 {
-                        return Found::Frame { header: *header, end };
-                    }
-                    if follows(header, &following, info) {
-                        return Found::Damaged { header: *header, end, following: true };
-                    }
-                }
-                _ if is_restart(bytes) => {
-                    let header = *header;
-                    return if self.crc == 0 {
-                        Found::Frame { header, end }
-                    } else {
-                        Found::Damaged { header, end, following: true }
-                    };
-                }
-                Parsed::Short if !at_end => return Found::Nothing,
-                _ if could_be_restart(bytes) && !at_end => return Found::Nothing,
-                Parsed::Header(_) | Parsed::Short | Parsed::No => {}
+            self.scan(self.start + bytes_max + 1);
+            let len = self.scanned - self.start;
+            if self.crc == 0 && len >= bytes_min && self.tries < END_TRIES_MAX + len / BYTES_PER_END_TRY {
+                self.tries += 1;
+                return Found::End { header: *header, end: self.scanned };
             }
-            self.crc = crc16(self.crc, &self.buf[at..at + 1]);
-            self.scanned = at + 1;
         }
+    }
+
+    /// Goes on by a byte at least: to where the checksum comes to zero, or before a byte that may begin a header, or to `limit`.
+    fn scan(&mut self, limit: usize) {
+        let bytes = &self.buf[self.scanned..limit.min(self.buf.len())];
+        let plain =
+            if self.candidates.is_empty() { memchr::memchr2(0xff, b'f', bytes).unwrap_or(bytes.len()) } else { 0 };
+        if plain > 0 {
+            let (n, crc) = crc16_to_zero(self.crc, &bytes[..plain]);
+            self.crc = crc;
+            self.scanned += n;
+            return;
+        }
+        if bytes[0] == 0xff || bytes[0] == b'f' {
+            self.candidates.push(Candidate { at: self.scanned, ends_frame: self.crc == 0 });
+        }
+        self.crc = crc16(self.crc, &bytes[..1]);
+        self.scanned += 1;
+    }
+
+    /// Where the frame must end because what was scanned last completes the header of what follows it.
+    fn end_before_header(&mut self, header: &FrameHeader, info: &StreamInfo) -> Option<usize> {
+        let mut end = None;
+        let scanned = &self.buf[..self.scanned];
+        self.candidates.retain(|candidate| {
+            let bytes = &scanned[candidate.at..];
+            let (follows, waits) = match parse(bytes) {
+                Parsed::Header(next) => {
+                    (info.admits(&next) && (candidate.ends_frame || follows(header, &next, info)), false)
+                }
+                Parsed::Short => (false, true),
+                Parsed::No => (is_restart(bytes), could_be_restart(bytes)),
+            };
+            if follows && end.is_none() {
+                end = Some(candidate.at);
+            }
+            waits && !follows
+        });
+        end
     }
 
     /// Where a frame begins, in sample frames.
@@ -178,19 +217,16 @@ impl Frames {
         self.next = Some(Self::position(header, info) + u64::from(header.block));
     }
 
+    /// Whether the frame's time was handed out already: what decodes nowhere and says so is no frame.
+    pub(super) fn is_past(&self, header: &FrameHeader, info: &StreamInfo) -> bool {
+        self.next.is_some_and(|next| Self::position(header, info) < next)
+    }
+
     /// Sample frames lost before this frame, where damage explains it.
     pub(super) fn lost(&self, header: &FrameHeader, info: &StreamInfo) -> u64 {
         let Some(next) = self.next.filter(|_| self.damaged) else { return 0 };
         let lost = Self::position(header, info).saturating_sub(next);
-        if lost <= LOST_BLOCKS_MAX * u64::from(header.block) { lost } else { 0 }
-    }
-
-    /// Before a good frame: tells what was passed over, and keeps the timeline by silence. Returns whether there is silence to come first.
-    pub(super) fn accept(&mut self, header: &FrameHeader, info: &StreamInfo, out: &mut DecodeOut) -> bool {
-        self.told_skipped(out);
-        self.silence = self.lost(header, info);
-        self.damaged = false;
-        self.silence > 0
+        if lost <= (LOST_BLOCKS_MAX * u64::from(header.block)).min(LOST_FRAMES_MAX) { lost } else { 0 }
     }
 }
 

@@ -1,6 +1,6 @@
-use super::super::codec::flac::frame::{Parsed, parse};
+use super::super::codec::flac::frame::{Parsed, crc16, parse};
 use super::super::testing::{
-    Cut, Decoded, assert_same_however_cut, decode, fixture, params, params_raw, run, s16, survive_damage,
+    Cut, Decoded, Random, assert_same_however_cut, decode, fixture, params, params_raw, run, s16, survive_damage,
 };
 use super::*;
 use crate::audio::{Encoding, PcmSpec};
@@ -233,4 +233,48 @@ fn what_was_passed_over_is_told_even_if_the_next_stream_is_damaged() {
     assert!(matches!(decoded.error, Some(DecodeError::Malformed { container: "FLAC", .. })), "{:?}", decoded.error);
     assert_eq!(decoded.warnings, [DecodeWarning::Resynced { container: "FLAC", bytes: 94 }]);
     assert_same_however_cut(&params(Encoding::Flac), &bytes);
+}
+
+/// A false header behind a frame, before the next: a decoder that sees the frame alone at first must not take it for more than one that
+/// sees all at once.
+#[test]
+fn what_looks_like_a_frame_between_frames_is_the_same_however_it_is_cut() {
+    let bytes = fixture("live16.flac");
+    let want = flac(&bytes).samples;
+    let starts = frames(&bytes);
+    for number in 0..4 {
+        let mut between = bytes.clone();
+        let Parsed::Header(header) = parse(&bytes[starts[number]..]) else { panic!("no header") };
+        let false_header = &bytes[starts[number]..starts[number] + header.len];
+        between.splice(starts[2]..starts[2], [&[0x55], false_header, &[0x55; 40]].concat());
+        let decoded = run(&params(Encoding::Flac), &between, Cut::Whole);
+        run(&params(Encoding::Flac), &between, Cut::Sizes(&[starts[2]])).assert_same(&decoded, "cut behind the frame");
+        assert_same_however_cut(&params(Encoding::Flac), &between);
+        if number < 2 {
+            assert!(decoded.samples == want, "{number}: its time is over");
+            assert_eq!(
+                decoded.warnings,
+                [DecodeWarning::Resynced { container: "FLAC", bytes: 41 + header.len as u64 }]
+            );
+        }
+    }
+}
+
+#[test]
+fn damage_is_the_same_however_it_is_cut() {
+    let bytes = fixture("live16.flac");
+    let starts = frames(&bytes);
+    for seed in 0..40 {
+        let mut random = Random(seed);
+        let mut damaged = bytes[..12_000].to_vec();
+        for _ in 0..6 {
+            let (from, to) = (starts[random.below(4)] + random.below(40), 42 + random.below(11_000));
+            match random.below(3) {
+                0 => damaged[to] ^= 1 << random.below(8),
+                1 => drop(damaged.splice(to..to, bytes[from..from + 30].to_vec())),
+                _ => drop(damaged.drain(to..to + random.below(600))),
+            }
+        }
+        assert_same_however_cut(&params(Encoding::Flac), &damaged);
+    }
 }

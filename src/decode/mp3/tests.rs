@@ -6,6 +6,10 @@ const STUDIO: &[u8] = include_bytes!("../../../fixtures/audio/studio48.mp3");
 const VBR44: &[u8] = include_bytes!("../../../fixtures/audio/vbr44.mp3");
 const LIVE16: &[u8] = include_bytes!("../../../fixtures/audio/live16.mp3");
 const LAYER2: &[u8] = include_bytes!("../../../fixtures/audio/studio48.mp2");
+const LAYER1: &[u8] = include_bytes!("../../../fixtures/audio/studio48.mp1");
+const LAYER1_CRC: &[u8] = include_bytes!("../../../fixtures/audio/crc32.mp1");
+const FREE16: &[u8] = include_bytes!("../../../fixtures/audio/free16.mp3");
+const FREE48: &[u8] = include_bytes!("../../../fixtures/audio/free48.mp3");
 
 #[test]
 fn each_file_is_what_ffmpeg_decodes() {
@@ -23,6 +27,14 @@ fn each_file_is_what_ffmpeg_decodes() {
             include_bytes!("../../../fixtures/expected/live16.mp3.s16"),
         ),
         ("studio48.mp2", LAYER2, stereo(48_000), include_bytes!("../../../fixtures/expected/studio48.mp2.s16")),
+        ("studio48.mp1", LAYER1, stereo(48_000), include_bytes!("../../../fixtures/expected/studio48.mp1.s16")),
+        // Each frame with a checksum.
+        (
+            "crc32.mp1",
+            LAYER1_CRC,
+            PcmSpec { rate_hz: 32_000, channels: 1 },
+            include_bytes!("../../../fixtures/expected/crc32.mp1.s16"),
+        ),
     ] {
         let decoded = run(&native(Encoding::Mp3), bytes, Cut::Whole);
         let (found, samples) = decoded.only_run();
@@ -44,7 +56,7 @@ fn the_timeline_starts_where_the_source_did() {
 
 #[test]
 fn cuts_do_not_matter() {
-    for bytes in [STUDIO, VBR44, LIVE16, LAYER2] {
+    for bytes in [STUDIO, VBR44, LIVE16, LAYER2, LAYER1, LAYER1_CRC] {
         assert_same_however_cut(&native(Encoding::Mp3), bytes);
     }
 }
@@ -129,6 +141,17 @@ fn free_format_and_wrong_declarations_are_refused() {
     }
     let error = run(&native(Encoding::Mp3), &free, Cut::Whole).error.expect("refused");
     assert!(error.is_unsupported() && error.to_string().contains("free format"), "{error}");
+    // As an encoder makes it: with and without a tag frame, behind ID3v2, however it arrives.
+    let tagged = [b"ID3\x04\0\0\0\0\0\x04abcd", FREE16].concat();
+    for bytes in [FREE16, FREE48, &tagged] {
+        for cut in [Cut::Whole, Cut::Every(1), Cut::Random(1)] {
+            let decoded = run(&native(Encoding::Mp3), bytes, cut);
+            let error = decoded.error.expect("refused");
+            assert!(error.is_unsupported() && error.to_string().contains("free format"), "{error}");
+            assert_eq!(decoded.samples.len(), 0, "no garbage");
+        }
+        assert_eq!(run(&native(Encoding::Auto), bytes, Cut::Whole).error, Some(DecodeError::Unrecognised));
+    }
     let mut declared = native(Encoding::Mp3);
     declared.format.channels = Some(1);
     assert_eq!(
@@ -148,5 +171,6 @@ fn free_format_and_wrong_declarations_are_refused() {
 fn damaged_files_and_garbage_do_no_harm() {
     survive_damage(&native(Encoding::Mp3), VBR44, 120, 20_000);
     survive_damage(&native(Encoding::Mp3), LAYER2, 60, 20_000);
+    survive_damage(&native(Encoding::Mp3), LAYER1_CRC, 60, 20_000);
     survive_garbage(&native(Encoding::Mp3), 120);
 }

@@ -11,7 +11,7 @@ use logical::Logical;
 use page::{Found, Page, PageFinder, Piece};
 
 use super::codec::Tally;
-use super::feed::Feed;
+use super::feed::{self, Feed, Progress};
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
 
 const NAME: &str = "Ogg";
@@ -52,16 +52,6 @@ impl Partial {
     }
 }
 
-/// What one look at the front of the stream led to.
-enum Progress {
-    /// Something was taken: look again.
-    On,
-    /// A packet was decoded, whatever the trimming left of it.
-    Packet,
-    /// More input is needed.
-    Starved,
-}
-
 /// The decoder.
 pub(super) struct Ogg {
     params: DecodeParams,
@@ -97,18 +87,10 @@ impl Ogg {
         }
     }
 
-    /// Goes on until a packet was decoded, damage was met or input is missing. Returns whether it stopped before the input did.
-    fn run(&mut self, feed: &mut Feed<'_>, out: &mut DecodeOut) -> Result<bool, DecodeError> {
-        loop {
-            let progress = match self.page {
-                Some(page) => self.next_packet(page, feed, out)?,
-                None => self.next_page(feed, out)?,
-            };
-            match progress {
-                Progress::On if out.pcm.samples.is_empty() && out.warnings.is_empty() => {}
-                Progress::On | Progress::Packet => return Ok(!feed.carry.is_empty()),
-                Progress::Starved => return Ok(false),
-            }
+    fn look(&mut self, feed: &mut Feed<'_>, out: &mut DecodeOut) -> Result<Progress, DecodeError> {
+        match self.page {
+            Some(page) => self.next_packet(page, feed, out),
+            None => self.next_page(feed, out),
         }
     }
 
@@ -235,11 +217,10 @@ impl Ogg {
 impl Decoder for Ogg {
     fn decode(&mut self, input: &[u8], out: &mut DecodeOut) -> Result<Step, DecodeError> {
         self.seen_bytes |= !input.is_empty();
-        let mut feed = Feed::new(std::mem::take(&mut self.carry), input);
-        let result = self.run(&mut feed, out);
-        let consumed = feed.consumed();
-        self.carry = feed.carry;
-        Ok(Step { consumed, more: result? })
+        let mut carry = std::mem::take(&mut self.carry);
+        let step = feed::step(&mut carry, input, out, |feed, out| self.look(feed, out));
+        self.carry = carry;
+        step
     }
 
     fn finish(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {

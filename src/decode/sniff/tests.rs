@@ -2,7 +2,7 @@ use super::super::testing::{Cut, Random, assert_same_however_cut, decode, fixtur
 use super::*;
 
 /// Every fixture that says what it is.
-const FIXTURES: [(&str, Encoding); 38] = [
+const FIXTURES: [(&str, Encoding); 40] = [
     ("studio48.wav", Encoding::Wav),
     ("studio48-s24.wav", Encoding::Wav),
     ("studio48-f32.wav", Encoding::Wav),
@@ -23,6 +23,8 @@ const FIXTURES: [(&str, Encoding); 38] = [
     ("vbr44.mp3", Encoding::Mp3),
     ("live16.mp3", Encoding::Mp3),
     ("studio48.mp2", Encoding::Mp3),
+    ("studio48.mp1", Encoding::Mp3),
+    ("crc32.mp1", Encoding::Mp3),
     ("studio48.aac", Encoding::Aac),
     ("mono16.aac", Encoding::Aac),
     ("pages1s-opus.ogg", Encoding::Ogg),

@@ -3,8 +3,8 @@
 use super::ebml::{HEADER_BYTES_MAX, Header, Read, children, id, int, read_header};
 use super::lace::{BlockHeader, Lacing, read_block_header};
 use super::track::{NS_PER_S, Payload, Track};
-use super::{BLOCK_BYTES_MAX, Progress, State, Webm};
-use crate::decode::feed::Feed;
+use super::{BLOCK_BYTES_MAX, State, Webm};
+use crate::decode::feed::{Feed, Progress};
 use crate::decode::segment::{Segment, scale_frames};
 use crate::decode::{DecodeError, DecodeOut, DecodeWarning};
 

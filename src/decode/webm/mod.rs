@@ -16,7 +16,7 @@ use lace::Lace;
 use track::Track;
 
 use super::codec::Tally;
-use super::feed::{Feed, MARK_BYTES};
+use super::feed::{self, Feed, MARK_BYTES, Progress};
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, Step};
 
 const NAME: &str = "WebM";
@@ -57,16 +57,6 @@ enum State {
     Resync(u64),
 }
 
-/// What one look at the front of the stream led to.
-enum Progress {
-    /// Something was taken: look again.
-    On,
-    /// A packet was decoded, whatever the trimming left of it.
-    Packet,
-    /// More input is needed.
-    Starved,
-}
-
 /// The decoder.
 pub(super) struct Webm {
     params: DecodeParams,
@@ -94,16 +84,8 @@ impl Webm {
         }
     }
 
-    /// Goes on until a packet was decoded, damage was met or input is missing. Returns whether it stopped before the input did.
-    fn run(&mut self, feed: &mut Feed<'_>, out: &mut DecodeOut) -> Result<bool, DecodeError> {
-        loop {
-            let progress = if self.lace.is_done() { self.advance(feed, out)? } else { self.laced_frame(out) };
-            match progress {
-                Progress::On if out.pcm.samples.is_empty() && out.warnings.is_empty() => {}
-                Progress::On | Progress::Packet => return Ok(!feed.carry.is_empty() || !self.lace.is_done()),
-                Progress::Starved => return Ok(false),
-            }
-        }
+    fn look(&mut self, feed: &mut Feed<'_>, out: &mut DecodeOut) -> Result<Progress, DecodeError> {
+        if self.lace.is_done() { self.advance(feed, out) } else { Ok(self.laced_frame(out)) }
     }
 
     fn advance(&mut self, feed: &mut Feed<'_>, out: &mut DecodeOut) -> Result<Progress, DecodeError> {
@@ -211,11 +193,11 @@ impl Webm {
 
 impl Decoder for Webm {
     fn decode(&mut self, input: &[u8], out: &mut DecodeOut) -> Result<Step, DecodeError> {
-        let mut feed = Feed::new(std::mem::take(&mut self.carry), input);
-        let result = self.run(&mut feed, out);
-        let consumed = feed.consumed();
-        self.carry = feed.carry;
-        Ok(Step { consumed, more: result? })
+        let mut carry = std::mem::take(&mut self.carry);
+        let step = feed::step(&mut carry, input, out, |feed, out| self.look(feed, out));
+        self.carry = carry;
+        let Step { consumed, more } = step?;
+        Ok(Step { consumed, more: more || !self.lace.is_done() })
     }
 
     fn finish(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {

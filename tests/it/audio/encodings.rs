@@ -258,6 +258,8 @@ async fn mpeg_audio_is_what_ffmpeg_decodes() {
         Case::lossy("audio/vbr44.mp3", "mp3", 44_100, 2, 66_150),
         Case::lossy("audio/live16.mp3", "mp3", 16_000, 1, 25_344),
         Case::lossy("audio/studio48.mp2", "mp3", 48_000, 2, 72_576),
+        Case::lossy("audio/studio48.mp1", "mp3", 48_000, 2, 71_808),
+        Case::lossy("audio/crc32.mp1", "mp3", 32_000, 1, 47_616),
         Case::lossy("audio/studio48-mp3.mp4", "mp4", 48_000, 2, 72_623),
     ])
     .await;

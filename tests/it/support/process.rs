@@ -20,10 +20,20 @@ impl ServerProcess {
 
     /// Runs `prelude` (shell) in the process before the server takes its place.
     pub fn start_after(prelude: &str, data: &Path, settings: &[(&str, &str)]) -> Self {
+        Self::spawn(prelude, data, "--log-level error", settings)
+    }
+
+    /// Writes everything it can log to `log`.
+    pub fn start_logging(log: &Path, data: &Path, format: &str) -> Self {
+        let prelude = format!("exec 2>'{}'", log.display());
+        Self::spawn(&prelude, data, &format!("--log-level trace --log-format {format}"), &[])
+    }
+
+    fn spawn(prelude: &str, data: &Path, flags: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new("bash");
         command
             .arg("-c")
-            .arg(format!("{prelude}\nexec \"$0\" serve --bind 127.0.0.1:0 --data-dir \"$1\" --log-level error"))
+            .arg(format!("{prelude}\nexec \"$0\" serve --bind 127.0.0.1:0 --data-dir \"$1\" {flags}"))
             .arg(env!("CARGO_BIN_EXE_voxgate"))
             .arg(data)
             .envs(settings.iter().copied())

@@ -158,6 +158,17 @@ pub(in crate::decode) fn crc16(mut crc: u16, bytes: &[u8]) -> u16 {
     rest.iter().fold(crc, |crc, &byte| crc << 8 ^ CRC16[0][usize::from((crc >> 8) as u8 ^ byte)])
 }
 
+/// As [`crc16`], but stops behind the first byte with which it comes to 0. Returns the bytes it went over, too.
+pub(in crate::decode) fn crc16_to_zero(mut crc: u16, bytes: &[u8]) -> (usize, u16) {
+    for (i, &byte) in bytes.iter().enumerate() {
+        crc = crc << 8 ^ CRC16[0][usize::from((crc >> 8) as u8 ^ byte)];
+        if crc == 0 {
+            return (i + 1, 0);
+        }
+    }
+    (bytes.len(), crc)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
