@@ -168,6 +168,6 @@ pub trait Store: Send + Sync {
     fn status(&self) -> StoreStatus;
 
     /// Keeps what is queued, then ends everything the store started. Later writes and reads are refused with [`StoreError::Closed`].
-    /// Asked twice, both wait for the same end.
+    /// Asked twice, both wait for the same end. It takes as long as the disk does, and longer under another's lock: give it a deadline.
     fn close(&self) -> BoxFuture<()>;
 }
