@@ -1,154 +1,19 @@
 //! The responder against a real HTTP server that plays a script: what the client is told, how often the service is asked.
 
+mod rig;
 mod server;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::*;
-use crate::hub::{Connection, ConnectionMeta, Connections, OutboxItem, OutboxLimits};
 use crate::protocol::{ErrorCode, Event};
 use crate::resilience::{BreakerSettings, BreakerState, Breakers};
 use crate::upstream::MemoryHistory;
+use rig::{PATIENCE, Rig, got, settings, until};
 use server::{Upstream, answer, cut, delta, events, html, sse, status};
-
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A responder that runs, asked by one connection.
-struct Rig {
-    front: OpenAi,
-    breakers: Breakers,
-    connections: Connections,
-    connection: Arc<Connection>,
-    stop: CancellationToken,
-}
-
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.stop.cancel();
-    }
-}
-
-/// What a client got for a question.
-#[derive(Debug)]
-struct Got {
-    chunks: Vec<String>,
-    end: Event,
-}
-
-impl Got {
-    fn text(self) -> String {
-        match self.end {
-            Event::Response { text, .. } => {
-                assert_eq!(self.chunks.concat(), text, "the chunks are the answer");
-                text
-            }
-            other => panic!("an answer, not {other:?}"),
-        }
-    }
-
-    fn error(self) -> crate::protocol::ProtocolError {
-        match self.end {
-            Event::Error(e) => e,
-            other => panic!("an error, not {other:?}"),
-        }
-    }
-
-    fn code(self) -> ErrorCode {
-        self.error().code
-    }
-}
-
-fn settings(upstream: &Upstream) -> OpenAiSettings {
-    let mut s = OpenAiSettings::new(upstream.base_url(), "small");
-    s.retry = RetryPolicy { delay_min: Duration::from_millis(1), delay_max: Duration::from_millis(2), ..s.retry };
-    s
-}
-
-impl Rig {
-    fn new(settings: OpenAiSettings) -> Self {
-        Self::with(settings, BreakerSettings::default(), 100)
-    }
-
-    fn with(settings: OpenAiSettings, breaker: BreakerSettings, queue_messages: usize) -> Self {
-        let breakers = Breakers::new(breaker);
-        let history = Arc::new(MemoryHistory::default());
-        let (front, worker) = OpenAi::new(settings, history, breakers.get("responder")).unwrap();
-        let stop = CancellationToken::new();
-        tokio::spawn(worker.run(stop.clone()));
-        let connections = Connections::default();
-        let connection = connect(&connections, queue_messages);
-        Self { front, breakers, connections, connection, stop }
-    }
-
-    fn put(&self, text: &str, id: &str) {
-        let question = Question {
-            text: text.to_owned(),
-            conversation_id: None,
-            session_id: self.connection.meta.id,
-            user: Some("somebody".to_owned()),
-        };
-        self.front.respond(question, Reply::new(Arc::clone(&self.connection), Some(id.to_owned())));
-    }
-
-    async fn got(&self) -> Got {
-        tokio::time::timeout(PATIENCE, got(&self.connection)).await.expect("an end in time").1
-    }
-
-    async fn ask(&self, text: &str) -> Got {
-        self.put(text, "1");
-        self.got().await
-    }
-
-    fn state(&self) -> BreakerState {
-        self.breakers.list()[0].state
-    }
-}
-
-fn connect(all: &Connections, messages: usize) -> Arc<Connection> {
-    let meta = ConnectionMeta {
-        id: Uuid::now_v7(),
-        client_id: "client".into(),
-        admin: false,
-        remote_addr: ([127, 0, 0, 1], 1).into(),
-        user_agent: None,
-        conversation_id: None,
-        connected_unix_ms: 0,
-        connected_ms: 0,
-    };
-    all.insert(meta, OutboxLimits { messages, audio_bytes: 1_000 }, 10).unwrap()
-}
-
-/// Everything up to the next end, and the `id` it answers.
-async fn got(connection: &Connection) -> (Option<String>, Got) {
-    let mut chunks = Vec::new();
-    loop {
-        while let Some(item) = connection.outbox.pop() {
-            let OutboxItem::Event(event, id) = item else { panic!("no audio here") };
-            match *event {
-                Event::ResponseChunk { text } => chunks.push(text),
-                end => return (id, Got { chunks, end }),
-            }
-        }
-        std::future::poll_fn(|cx| match connection.outbox.poll_signal(cx) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
-        })
-        .await;
-    }
-}
-
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
-}
 
 #[tokio::test]
 async fn an_answer_comes_in_pieces_and_whole() {
