@@ -10,7 +10,7 @@ use reqwest::header::{HeaderMap, RETRY_AFTER};
 use super::OpenAiSettings;
 use super::stream::Parts;
 use super::wire::{Part, Request};
-use crate::resilience::{Breaker, CircuitOpen, Permit, RetryPolicy};
+use crate::resilience::{Breaker, CircuitOpen, RetryPolicy};
 use crate::upstream::error::Verdict;
 use crate::upstream::{History, HistoryError, Pending, Question, Reply, RespondError, Role, Scope, Turn};
 
@@ -60,8 +60,9 @@ impl Asker {
     async fn within_time(&self, question: &Question, reply: &Reply) -> Result<String, RespondError> {
         let after = self.settings.timeout;
         let deadline = reply.asked() + after;
-        if deadline <= Instant::now() {
-            return Err(RespondError::TimedOut { after }); // it waited that long here: the service is not to blame
+        let given = deadline.saturating_duration_since(Instant::now());
+        if given.is_zero() {
+            return Err(RespondError::TimedOut { after });
         }
         let permit = self.breaker.permit().map_err(|CircuitOpen { retry_after, .. }| RespondError::LeftAlone {
             retry_after: retry_after.max(Duration::from_millis(1)),
@@ -75,7 +76,11 @@ impl Asker {
         };
         let outcome =
             tokio::time::timeout_at(deadline.into(), asked).await.unwrap_or(Err(RespondError::TimedOut { after }));
-        judge(permit, &outcome);
+        match verdict(&outcome, given, after) {
+            Verdict::Works => permit.success(),
+            Verdict::Fails => permit.failure(),
+            Verdict::Unknown => drop(permit),
+        }
         if let Ok(text) = &outcome {
             self.remember(question, &scope, text).await;
         }
@@ -174,12 +179,13 @@ async fn patiently<T>(pending: Pending<'_, Result<T, HistoryError>>) -> Option<T
     }
 }
 
-/// Tells the breaker what an outcome says of the service.
-fn judge(permit: Permit, outcome: &Result<String, RespondError>) {
-    match outcome.as_ref().map_or_else(RespondError::verdict, |_| Verdict::Works) {
-        Verdict::Works => permit.success(),
-        Verdict::Fails => permit.failure(),
-        Verdict::Unknown => drop(permit),
+/// What an outcome says of a service that was `given` that much of the time for an answer. Where most of it passed in our own queue,
+/// many are asking: to leave the service alone for that would make it worse.
+fn verdict(outcome: &Result<String, RespondError>, given: Duration, whole: Duration) -> Verdict {
+    match outcome {
+        Ok(_) => Verdict::Works,
+        Err(RespondError::TimedOut { .. }) if given < whole / 2 => Verdict::Unknown,
+        Err(e) => e.verdict(),
     }
 }
 
@@ -190,15 +196,10 @@ async fn gone(reply: &Reply) {
     }
 }
 
-/// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+/// `Retry-After` in seconds. Its other form, a date, is left alone: it would hang a timer on the wall clock, and these services send seconds.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u32>() {
-        return Some(Duration::from_secs(seconds.into()));
-    }
-    let at = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    let left_ms = at.as_millisecond().saturating_sub_unsigned(crate::clock::unix_ms());
-    Some(Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)))
+    let seconds: u32 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.into()))
 }
 
 #[cfg(test)]
@@ -212,10 +213,20 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(header("7"), Some(Duration::from_secs(7)));
-        assert_eq!(header("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
-        assert!(header("Fri, 31 Dec 2100 23:59:59 GMT").unwrap() > Duration::from_secs(1 << 30));
-        assert_eq!((header("soon"), header("-1"), header("")), (None, None, None));
+    fn a_service_is_not_blamed_for_time_spent_in_our_queue() {
+        let whole = Duration::from_secs(30);
+        let late = Err(RespondError::TimedOut { after: whole });
+        assert_eq!(verdict(&late, Duration::from_secs(15), whole), Verdict::Fails);
+        assert_eq!(verdict(&late, Duration::from_secs(14), whole), Verdict::Unknown);
+        assert_eq!(verdict(&Err(RespondError::BrokeOff), Duration::from_secs(1), whole), Verdict::Fails);
+        assert_eq!(verdict(&Ok(String::new()), Duration::from_secs(1), whole), Verdict::Works);
+    }
+
+    #[test]
+    fn retry_after_is_a_number_of_seconds() {
+        assert_eq!((header("7"), header(" 0 ")), (Some(Duration::from_secs(7)), Some(Duration::ZERO)));
+        for other in ["Fri, 31 Dec 2100 23:59:59 GMT", "soon", "-1", ""] {
+            assert_eq!(header(other), None, "{other}");
+        }
     }
 }
