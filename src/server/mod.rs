@@ -4,6 +4,7 @@ mod accept;
 mod api;
 mod guard;
 mod lanes;
+mod pace;
 mod pages;
 mod problem;
 mod router;

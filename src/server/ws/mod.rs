@@ -4,6 +4,7 @@ mod echo;
 mod lane;
 mod messages;
 mod opening;
+mod output;
 mod report;
 mod stream;
 mod task;
