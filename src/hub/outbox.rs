@@ -73,13 +73,18 @@ impl Outbox {
         }
     }
 
+    /// Whether the task was called since [`Outbox::poll_signal`] last told so.
+    pub fn is_signalled(&self) -> bool {
+        self.signal.load(Ordering::Acquire)
+    }
+
     /// Registers the task and tells whether it was called since the last time.
     pub fn poll_signal(&self, cx: &std::task::Context<'_>) -> bool {
-        if self.signal.swap(false, Ordering::AcqRel) {
-            return true;
+        // Seldom set: looked at before it is written, for a write that is atomic costs ten times a look.
+        if !self.signal.load(Ordering::Acquire) {
+            self.waker.register(cx.waker());
         }
-        self.waker.register(cx.waker());
-        self.signal.swap(false, Ordering::AcqRel)
+        self.signal.load(Ordering::Acquire) && self.signal.swap(false, Ordering::AcqRel)
     }
 
     /// Queues an event. Past a bound the connection is closed as a slow consumer.

@@ -42,6 +42,8 @@ pub struct Chain {
     base_ns: u64,
     /// Frames of this segment.
     segment_frames: u64,
+    /// Both as a time; asked for several times a frame, and divisions are dear.
+    decoded_ms: u64,
 }
 
 impl std::fmt::Debug for Chain {
@@ -85,6 +87,7 @@ impl Chain {
             decoded_samples: 0,
             base_ns: 0,
             segment_frames: 0,
+            decoded_ms: 0,
         }
     }
 
@@ -100,8 +103,7 @@ impl Chain {
 
     /// Time decoded so far, in milliseconds, rounded down.
     pub fn decoded_ms(&self) -> u64 {
-        let rate = u64::from(self.source.map_or(1, |s| s.rate_hz));
-        (self.base_ns + self.segment_frames * 1_000_000_000 / rate) / 1_000_000
+        self.decoded_ms
     }
 
     /// Bytes taken whose audio has come out.
@@ -223,6 +225,7 @@ impl Chain {
             self.source = Some(spec);
         }
         self.segment_frames += scratch.decoded.pcm.frames() as u64;
+        self.decoded_ms = (self.base_ns + self.segment_frames * 1_000_000_000 / u64::from(spec.rate_hz)) / 1_000_000;
         Ok(())
     }
 

@@ -135,7 +135,9 @@ impl Plan {
     fn run(&self, block: &[f32], work: &mut Work) {
         work.fit(self);
         let time_in = &mut work.time_in[..self.size_in];
-        time_in[..self.block_in].copy_from_slice(block);
+        for (to, from) in time_in.iter_mut().zip(block) {
+            *to = sane(*from);
+        }
         time_in[self.block_in..].fill(0.0);
         let spectrum_in = &mut work.spectrum_in[..self.size_in / 2 + 1];
         let lengths_match = "lengths were fitted to the plan";
@@ -193,7 +195,7 @@ fn is_smooth(mut n: usize) -> bool {
 pub(super) struct FftEngine {
     plan: Arc<Plan>,
     channels: usize,
-    /// Input waiting for a full block, one run of `block_in` a channel.
+    /// Input waiting for a full block, one run of `block_in` a channel; empty until something has to wait.
     waiting: Box<[f32]>,
     waiting_frames: usize,
     /// What the last blocks add to the next ones, one run a channel.
@@ -209,7 +211,7 @@ impl FftEngine {
         let channels = usize::from(channels);
         Some(Self {
             channels,
-            waiting: vec![0.0; plan.block_in * channels].into_boxed_slice(),
+            waiting: Box::default(),
             waiting_frames: 0,
             overlap: vec![0.0; (plan.size_out - plan.block_out) * channels].into_boxed_slice(),
             skip: plan.delay_out,
@@ -219,6 +221,15 @@ impl FftEngine {
 
     pub(super) fn push(&mut self, mut interleaved: &[f32], out: &mut Vec<f32>) {
         let block = self.plan.block_in;
+        // Frames of a block's length, which nearly every client sends, never wait: their stream's memory stays untouched.
+        while self.channels == 1 && self.waiting_frames == 0 && interleaved.len() >= block {
+            let (now, later) = interleaved.split_at(block);
+            interleaved = later;
+            WORK.with_borrow_mut(|work| self.run_block(Some(now), work, out));
+        }
+        if self.waiting.is_empty() && !interleaved.is_empty() {
+            self.waiting = vec![0.0; block * self.channels].into_boxed_slice();
+        }
         while !interleaved.is_empty() {
             let frames = (block - self.waiting_frames).min(interleaved.len() / self.channels);
             if frames == 0 {
@@ -228,33 +239,33 @@ impl FftEngine {
             interleaved = later;
             let place = self.waiting_frames..self.waiting_frames + frames;
             if self.channels == 1 {
-                for (to, from) in self.waiting[place].iter_mut().zip(now) {
-                    *to = sane(*from);
-                }
+                self.waiting[place].copy_from_slice(now);
             } else {
                 for (c, run) in self.waiting.chunks_exact_mut(block).enumerate() {
                     for (to, from) in run[place.clone()].iter_mut().zip(now[c..].iter().step_by(self.channels)) {
-                        *to = sane(*from);
+                        *to = *from;
                     }
                 }
             }
             self.waiting_frames += frames;
             if self.waiting_frames == block {
                 self.waiting_frames = 0;
-                WORK.with_borrow_mut(|work| self.run_block(work, out));
+                WORK.with_borrow_mut(|work| self.run_block(None, work, out));
             }
         }
     }
 
-    fn run_block(&mut self, work: &mut Work, out: &mut Vec<f32>) {
+    /// Resamples the waiting block, or a `whole` one of a single channel.
+    fn run_block(&mut self, whole: Option<&[f32]>, work: &mut Work, out: &mut Vec<f32>) {
         let plan = &*self.plan;
+        let blocks = whole.unwrap_or(&self.waiting);
         let tail = plan.size_out - plan.block_out;
         let skip = self.skip.min(plan.block_out);
         self.skip -= skip;
         let start = out.len();
         out.resize(start + (plan.block_out - skip) * self.channels, 0.0);
         for (c, (block, overlap)) in
-            self.waiting.chunks_exact(plan.block_in).zip(self.overlap.chunks_exact_mut(tail)).enumerate()
+            blocks.chunks_exact(plan.block_in).zip(self.overlap.chunks_exact_mut(tail)).enumerate()
         {
             plan.run(block, work);
             let time = &mut work.time_out[..plan.size_out];

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::accept::Slot;
+use super::pace::Pace;
 use super::router::Routes;
 use super::state::App;
 
@@ -78,20 +79,28 @@ impl Lanes {
     }
 }
 
-/// A worker that runs out of work again this soon is busy.
-const BUSY_GAP: Duration = Duration::from_micros(150);
-/// How long a busy worker lets frames gather: a small part of a frame's 20 ms, and a third less CPU with a thousand streams.
-const GATHER: Duration = Duration::from_micros(400);
+thread_local! {
+    static SERVED: Cell<u32> = const { Cell::new(0) };
+    static PACE: Cell<Pace> = const { Cell::new(Pace::new()) };
+}
 
-/// Called before a worker waits for its sockets. Under load one wake-up shall serve many of them, so a busy worker rests first; an
-/// idle one answers at once.
-fn gather() {
-    thread_local!(static LAST: Cell<Option<Instant>> = const { Cell::new(None) });
-    let now = Instant::now();
-    let busy = LAST.replace(Some(now)).is_some_and(|last| now.duration_since(last) < BUSY_GAP);
-    if busy {
-        std::thread::sleep(GATHER);
-        LAST.set(Some(Instant::now()));
+/// Counts a socket that this worker served.
+pub(super) fn served() {
+    SERVED.set(SERVED.get() + 1);
+}
+
+/// Whether this worker works in turns, so that what is done a turn at once is cheaper than a socket at a time.
+pub(super) fn in_turns() -> bool {
+    PACE.get().in_turns()
+}
+
+/// Called before a worker waits for its sockets: see [`Pace`].
+fn gather(started: Instant) {
+    let mut pace = PACE.get();
+    let rest = pace.rest(started.elapsed(), SERVED.take());
+    PACE.set(pace);
+    if !rest.is_zero() {
+        std::thread::sleep(rest);
     }
 }
 
@@ -99,7 +108,11 @@ impl Lane {
     fn start(number: usize, app: Arc<App>) -> io::Result<Self> {
         let (hand, mut taken) = mpsc::channel::<(Accepted, Load)>(HANDOVER_MAX);
         let load = Arc::new(AtomicUsize::new(0));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().on_thread_park(gather).build()?;
+        let started = Instant::now();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(move || gather(started))
+            .build()?;
         let work = async move {
             let tasks = TaskTracker::new();
             let routes = Routes::new(&app, &tasks);

@@ -5,6 +5,7 @@ mod admin;
 mod api;
 mod guard;
 mod lanes;
+mod pace;
 mod pages;
 mod problem;
 mod router;

@@ -103,3 +103,18 @@ fn the_envelope_is_around_every_event() {
     encode(&Event::Ping, Envelope { unix_ms: 0, reply_to: None, seq: None }, &mut other);
     assert_eq!(other, br#"{"type":"ping","timestamp":"1970-01-01T00:00:00.000Z"}"#);
 }
+
+#[test]
+fn a_timestamp_written_within_the_same_second_is_the_one_written_anew() {
+    let ping = |unix_ms| {
+        let mut out = Vec::new();
+        encode(&Event::Ping, Envelope { unix_ms, reply_to: None, seq: None }, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    for unix_ms in [0, 1, 999, 1_000, 1_767_323_045_678, 1_767_323_045_009, 1_767_323_046_000, 253_402_300_799_999] {
+        let text = format!("\"timestamp\":\"{}\"", crate::protocol::Timestamp(unix_ms));
+        assert!(ping(unix_ms).contains(&text) && ping(unix_ms).contains(&text), "{text}");
+    }
+    assert_eq!(ping(u64::MAX - 1), ping(u64::MAX));
+    assert!(ping(u64::MAX).contains("9999-12-31T23:59:59.999Z"));
+}

@@ -22,6 +22,8 @@ pub(super) struct Lane {
     pub(super) scratch: Scratch,
     /// What will be written.
     pub(super) out: Vec<u8>,
+    /// The server's clock as the running connection last read it.
+    pub(super) now_us: u64,
 }
 
 thread_local! {
@@ -31,6 +33,7 @@ thread_local! {
         effects: Vec::new(),
         scratch: Scratch::default(),
         out: Vec::new(),
+        now_us: 0,
     });
 }
 

@@ -7,6 +7,7 @@ mod limits;
 mod mail;
 mod messages;
 mod opening;
+mod output;
 mod people;
 mod report;
 mod stream;

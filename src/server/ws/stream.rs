@@ -327,7 +327,8 @@ impl Task {
     fn acknowledge_stream(&mut self, at: usize, lane: &mut Lane) {
         let s = &mut self.streams[at];
         if let Some(p) = s.pipeline.take_due_ack() {
-            let ack = Event::AudioReceived(s.progress_event(&p, self.app.clock.now_us()));
+            lane.now_us = self.app.clock.now_us();
+            let ack = Event::AudioReceived(s.progress_event(&p, lane.now_us));
             self.send(&ack, None, lane);
         }
     }

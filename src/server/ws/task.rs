@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 use uuid::Uuid;
@@ -16,10 +16,12 @@ use uuid::Uuid;
 use super::lane::{Lane, with_lane};
 use super::limits::Limits;
 use super::mail::Mail;
+use super::output::count;
 use super::stream::Stream;
 use crate::dialect::native;
 use crate::hub::{Connection, Notice, OutboxItem};
 use crate::protocol::{CloseCode, EndReason, Event, ServerState};
+use crate::server::lanes::served;
 use crate::server::state::App;
 use crate::session::Session;
 use crate::websocket::{self, Incoming, OpCode, Reader};
@@ -35,7 +37,7 @@ pub(super) const TICK_MS: u64 = 1_000;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Open,
     /// Our close frame is on its way; the peer's is awaited until then.
     Closing(u64),
@@ -59,17 +61,21 @@ pub(super) struct Task {
     pub(super) mail: Arc<Mail>,
     /// A token is being checked.
     pub(super) verifying: bool,
-    socket: TcpStream,
+    pub(super) socket: TcpStream,
     /// Away only while it hands out messages.
     reader: Option<Reader>,
-    phase: Phase,
-    /// What the socket would not take yet.
-    out: Vec<u8>,
+    pub(super) phase: Phase,
+    /// What the socket would not take yet, or is not to be given yet.
+    pub(super) out: Vec<u8>,
+    /// `out` waits for the next poll only: the thread's other connections shall read first.
+    pub(super) deferred: bool,
     /// Last time it took something.
-    wrote_ms: u64,
+    pub(super) wrote_ms: u64,
     pinged_ms: Option<u64>,
     drain_told: bool,
     timer: Pin<Box<Sleep>>,
+    /// Before this time the timer, once asked, cannot be due: a socket calls a task a hundred times as often as the time does.
+    timer_due_ms: u64,
 }
 
 impl Task {
@@ -95,10 +101,12 @@ impl Task {
             reader: Some(reader),
             phase: Phase::Open,
             out: Vec::new(),
+            deferred: false,
             wrote_ms,
             pinged_ms: None,
             drain_told: false,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            timer_due_ms: 0,
         }
     }
 
@@ -161,7 +169,7 @@ impl Task {
             websocket::encode_header(&mut header, OpCode::Text, text_bytes);
             lane.out.splice(from..from + HEADER_BYTES, header);
         }
-        self.connection.counters.messages_out.fetch_add(1, Relaxed);
+        count(&self.connection.counters.messages_out, 1);
     }
 
     /// Closes the connection: says why, ends the streams.
@@ -182,12 +190,13 @@ impl Task {
         let at = Instant::now() + Duration::from_millis(ms);
         if at < self.timer.deadline() {
             self.timer.as_mut().reset(at);
+            self.timer_due_ms = 0;
             self.connection.outbox.wake(); // the timer must be polled again to count
         }
     }
 
     /// The socket is gone: streams end, listeners leave.
-    fn gone(&mut self) {
+    pub(super) fn gone(&mut self) {
         if self.phase != Phase::Gone {
             self.phase = Phase::Gone;
             self.out = Vec::new();
@@ -196,11 +205,20 @@ impl Task {
     }
 
     fn poll_with(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> Poll<()> {
+        lane.now_us = self.app.clock.now_us();
+        if self.deferred {
+            self.poll_write(cx, lane);
+        }
         self.poll_timer(cx, lane);
+        let mut armed = false;
         for _ in 0..ROUNDS_MAX {
-            let mut progress = self.poll_outbox(cx, lane);
+            let mut progress = self.poll_outbox(cx, &mut armed, lane);
             progress |= self.work_streams(cx, lane);
             progress |= self.poll_read(cx, lane);
+            if self.defer(lane) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let phase = self.phase;
             self.poll_write(cx, lane);
             progress |= self.phase != phase; // streams have to end
@@ -215,8 +233,13 @@ impl Task {
         Poll::Pending
     }
 
-    fn poll_outbox(&mut self, cx: &Context<'_>, lane: &mut Lane) -> bool {
-        if !self.connection.outbox.poll_signal(cx) {
+    /// `armed`: the outbox will call this task, so that a look at its signal is enough.
+    fn poll_outbox(&mut self, cx: &Context<'_>, armed: &mut bool, lane: &mut Lane) -> bool {
+        if *armed && !self.connection.outbox.is_signalled() {
+            return false;
+        }
+        *armed = !self.connection.outbox.poll_signal(cx);
+        if *armed {
             return false;
         }
         self.check_drain(lane);
@@ -276,9 +299,10 @@ impl Task {
 
     /// Takes `n` bytes from the lane's read buffer.
     fn input(&mut self, n: usize, lane: &mut Lane) {
-        let now_us = self.app.clock.now_us();
+        let now_us = lane.now_us;
         let counters = &self.connection.counters;
-        counters.bytes_in.fetch_add(n as u64, Relaxed);
+        count(&counters.bytes_in, n as u64);
+        served();
         counters.last_activity_ms.store(now_us / 1_000, Relaxed);
         let mut read = std::mem::take(&mut lane.read);
         let Some(mut reader) = self.reader.take() else { return };
@@ -298,7 +322,7 @@ impl Task {
             }
             return;
         }
-        self.connection.counters.messages_in.fetch_add(1, Relaxed);
+        count(&self.connection.counters.messages_in, 1);
         match message {
             Incoming::Binary(payload) => self.binary(payload, now_us, lane),
             Incoming::Text(text) => self.text(text, now_us, lane),
@@ -325,11 +349,14 @@ impl Task {
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>, lane: &mut Lane) {
+        if lane.now_us / 1_000 < self.timer_due_ms {
+            return;
+        }
         while self.timer.as_mut().poll(cx).is_ready() {
             let now_ms = self.app.clock.now_ms();
-            let next_ms = self.on_timer(now_ms, lane);
-            let wait = Duration::from_millis(next_ms.saturating_sub(now_ms).max(1));
-            self.timer.as_mut().reset(Instant::now() + wait);
+            let next_ms = self.on_timer(now_ms, lane).max(now_ms + 1);
+            self.timer.as_mut().reset(Instant::now() + Duration::from_millis(next_ms - now_ms));
+            self.timer_due_ms = next_ms;
         }
     }
 
@@ -370,59 +397,6 @@ impl Task {
         }
         self.carry_out_all(effects, lane);
         next_ms.min(heard_ms + timeout_ms).max(now_ms + 1)
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, lane: &mut Lane) {
-        if self.phase == Phase::Gone {
-            lane.out.clear();
-            return;
-        }
-        if !self.out.is_empty() {
-            self.out.extend_from_slice(&lane.out);
-            lane.out.clear();
-            let mut pending = std::mem::take(&mut self.out);
-            let written = self.write(cx, &pending);
-            match written {
-                Some(n) if n == pending.len() => {
-                    self.connection.outbox.wake(); // what was held back may go now
-                }
-                Some(n) => {
-                    pending.drain(..n);
-                    self.out = pending;
-                }
-                None => self.gone(),
-            }
-        } else if !lane.out.is_empty() {
-            let n = self.write(cx, &lane.out);
-            match n {
-                Some(n) => self.out.extend_from_slice(&lane.out[n..]),
-                None => self.gone(),
-            }
-            lane.out.clear();
-        }
-        if self.phase == Phase::Closing(0) && self.out.is_empty() {
-            self.gone();
-        }
-        if self.out.len() > self.app.config.connections.queue_bytes {
-            self.gone(); // a frame may be cut in the middle: not even a close can follow
-        }
-    }
-
-    /// Writes what the socket takes. `None` where it is broken.
-    fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        while at < bytes.len() {
-            match Pin::new(&mut self.socket).poll_write(cx, &bytes[at..]) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(n)) if n > 0 => at += n,
-                Poll::Ready(_) => return None,
-            }
-        }
-        if at > 0 {
-            self.wrote_ms = self.app.clock.now_ms();
-            self.connection.counters.bytes_out.fetch_add(at as u64, Relaxed);
-        }
-        Some(at)
     }
 }
 
