@@ -24,7 +24,8 @@ fn protocol(c: &mut Criterion) {
     let mut group = c.benchmark_group("protocol");
     group.throughput(Throughput::Bytes(text.len() as u64));
     group.bench_function("audio_data_to_bytes", |b| {
-        let limits = SessionLimits { streams_max: 8, conversations_max: 4, faults_max: 5, decode: LIMITS };
+        let limits =
+            SessionLimits { streams_max: 8, conversations_max: 4, faults_max: 5, event_ring: 8, decode: LIMITS };
         let defaults = StreamDefaults { format: StreamFormat::AUTO, output: OutputFormat::default() };
         let known = Authentication::Known { identity: Identity::default(), expires_ms: None };
         let mut session = Session::new(limits, defaults, known, Uuid::now_v7);

@@ -129,6 +129,7 @@ impl WholePath {
             streams_max: 1,
             conversations_max: 1,
             faults_max: 5,
+            event_ring: 8,
             decode: DecodeLimits { json_depth: 16 },
         };
         let params = DecodeParams { format, output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };

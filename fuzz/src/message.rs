@@ -13,7 +13,7 @@ pub(crate) const LIMITS: DecodeLimits = DecodeLimits { json_depth: 16 };
 const ERROR_BYTES_MAX: usize = 1_024;
 
 pub(crate) fn session_of(streams_max: usize, faults_max: u32) -> Session {
-    let limits = SessionLimits { streams_max, conversations_max: 4, faults_max, decode: LIMITS };
+    let limits = SessionLimits { streams_max, conversations_max: 4, faults_max, event_ring: 8, decode: LIMITS };
     let defaults = StreamDefaults {
         format: StreamFormat { encoding: Encoding::Auto, sample_rate: None, channels: None },
         output: OutputFormat { rate_hz: 16_000, channels: OutputChannels::Mono },

@@ -50,6 +50,7 @@ pub struct Connection {
     key: u64,
     session_id: Uuid,
     client_id: String,
+    created_unix_ms: u64,
     meta: Mutex<Arc<ConnectionMeta>>,
     identity: Mutex<Arc<Identity>>,
     subscriptions: AtomicU16,
@@ -70,6 +71,7 @@ impl Connection {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
             session_id: Uuid::now_v7(),
             client_id,
+            created_unix_ms: meta.connected_unix_ms,
             meta: Mutex::new(Arc::new(meta)),
             identity: Mutex::default(),
             subscriptions: AtomicU16::new(EventSet::DEFAULT.bits()),
@@ -94,6 +96,11 @@ impl Connection {
     /// The client's name for itself, the same for life.
     pub fn client_id(&self) -> &str {
         &self.client_id
+    }
+
+    /// When its session began, in milliseconds since the Unix epoch.
+    pub fn created_unix_ms(&self) -> u64 {
+        self.created_unix_ms
     }
 
     /// Its id: that of its socket, so a resumed session has another than before.

@@ -147,12 +147,13 @@ impl Connections {
 
     fn let_in(&self, index: &mut Index, connection: &Arc<Connection>, identity: Identity) -> Result<(), Refused> {
         let none = Vec::new();
-        let same_user = |c: &&Arc<Connection>| c.identity().user_id == identity.user_id;
+        let same_user = |c: &&Arc<Connection>| !c.is_detached() && c.identity().user_id == identity.user_id;
         let of_client: Vec<_> =
             index.by_client.get(connection.client_id()).unwrap_or(&none).iter().filter(same_user).collect();
-        let of_user = identity.user_id.as_ref().map(|u| index.by_user.get(u).unwrap_or(&none));
-        let (of, duplicates) = match of_user {
-            Some(all) => ("user", all.iter().collect()),
+        let of_user: Option<Vec<_>> =
+            identity.user_id.as_ref().map(|u| index.by_user.get(u).unwrap_or(&none).iter().filter(same_user).collect());
+        let (of, duplicates) = match &of_user {
+            Some(all) => ("user", all.clone()),
             None => ("client", of_client.clone()),
         };
         match self.admission.on_duplicate {
@@ -165,7 +166,7 @@ impl Connections {
             OnDuplicate::Allow | OnDuplicate::Reject => {
                 let too_many = |of, count, max| if count >= max { Err(Refused::TooMany { of, max }) } else { Ok(()) };
                 too_many("client", of_client.len(), self.admission.per_client_max)?;
-                too_many("user", of_user.map_or(0, Vec::len), self.admission.per_user_max)?;
+                too_many("user", of_user.as_ref().map_or(0, Vec::len), self.admission.per_user_max)?;
             }
         }
         index.by_client.entry(connection.client_id().to_owned()).or_default().push(Arc::clone(connection));
@@ -183,19 +184,24 @@ impl Connections {
         let id = connection.id();
         if index.by_id.get(&id).is_some_and(|c| Arc::ptr_eq(c, connection)) {
             index.by_id.remove(&id);
-            index.by_session.remove(&connection.session_id());
             index.detached -= usize::from(connection.is_detached());
         }
+        index.by_session.remove(&connection.session_id());
         leave(&mut index.by_client, connection.client_id(), connection);
         if let Some(user) = &connection.identity().user_id {
             leave(&mut index.by_user, user, connection);
         }
     }
 
-    /// A connection's socket is gone and its session waits for another: it takes no place meanwhile.
-    pub fn detach(&self, connection: &Arc<Connection>) {
+    /// A connection's socket is gone and its session waits for another: it takes no place meanwhile. False where as many wait already
+    /// as may be connected.
+    pub fn detach(&self, connection: &Arc<Connection>) -> bool {
         let mut index = self.lock();
+        if index.detached >= self.admission.total_max {
+            return false;
+        }
         index.detached += usize::from(!connection.set_detached(true));
+        true
     }
 
     /// A connection goes on with the socket of `newer`, whose place and id it takes over.

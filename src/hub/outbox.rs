@@ -43,6 +43,8 @@ struct Queue {
     /// Streams of which a frame was dropped since the last one that was sent.
     gaps: Vec<u16>,
     close: Option<Closing>,
+    /// Session events that were thrown away before they were sent.
+    lost: u64,
 }
 
 /// A connection's outbound queue and its wake-up.
@@ -107,11 +109,12 @@ impl Outbox {
             let mut q = self.lock();
             let bytes = q.notice_bytes + notice.len();
             if q.close.is_some() {
+                q.lost += u64::from(notice.is_session_event());
                 false
             } else if q.notices.len() >= self.limits.messages || bytes > self.limits.message_bytes {
                 q.close = Some((CloseCode::SlowConsumer, "reads too slowly".into()));
-                q.notices = VecDeque::new();
-                q.notice_bytes = 0;
+                q.throw_away();
+                q.lost += u64::from(notice.is_session_event());
                 false
             } else {
                 q.notice_bytes = bytes;
@@ -176,10 +179,27 @@ impl Outbox {
     /// Throws away what waits: messages, and listeners' audio. Returns how many messages went.
     pub fn clear(&self) -> usize {
         let mut q = self.lock();
-        let cleared = q.notices.len();
-        let close = q.close.take();
-        *q = Queue { close, ..Queue::default() };
-        cleared
+        q.audio = VecDeque::new();
+        q.audio_bytes = 0;
+        q.throw_away()
+    }
+
+    /// The next message, for a connection without a socket: audio waits, the oldest of it makes room.
+    pub fn pop_notice(&self) -> Option<(Notice, Option<Box<str>>)> {
+        let mut q = self.lock();
+        let popped = q.notices.pop_front();
+        q.notice_bytes -= popped.as_ref().map_or(0, |(n, _)| n.len());
+        popped
+    }
+
+    /// Takes messages again after a close that a client may come back from.
+    pub fn reopen(&self) {
+        self.lock().close = None;
+    }
+
+    /// Session events that were thrown away since the last time.
+    pub fn take_lost(&self) -> u64 {
+        std::mem::take(&mut self.lock().lost)
     }
 
     /// How full it is.
@@ -190,6 +210,16 @@ impl Outbox {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// Empties the messages. Returns how many they were.
+    fn throw_away(&mut self) -> usize {
+        let all = std::mem::take(&mut self.notices);
+        self.notice_bytes = 0;
+        self.lost += all.iter().filter(|(n, _)| n.is_session_event()).count() as u64;
+        all.len()
     }
 }
 

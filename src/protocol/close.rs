@@ -32,6 +32,26 @@ pub enum CloseCode {
 }
 
 impl CloseCode {
+    /// Whether the session ends with it. After any other close the client may come back and resume (protocol sections 6 and 7); who was
+    /// superseded may be the same client, whose old socket only looked alive.
+    pub fn ends_session(self) -> bool {
+        match self {
+            Self::Normal
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::TooManyFaults
+            | Self::Disconnected
+            | Self::Draining => true,
+            Self::GoingAway
+            | Self::Overloaded
+            | Self::Superseded
+            | Self::Idle
+            | Self::SlowConsumer
+            | Self::RateLimited
+            | Self::WebSocket(_) => false,
+        }
+    }
+
     /// The number on the wire.
     pub fn code(self) -> u16 {
         match self {

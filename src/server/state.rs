@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use super::ws::Sessions;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -26,6 +27,8 @@ pub struct App {
     pub clock: Clock,
     /// Who is connected.
     pub connections: Connections,
+    /// Their sessions, for those who come back.
+    pub(super) sessions: Sessions,
     /// Who is in which conversation.
     pub conversations: Conversations,
     /// What is live.
@@ -89,6 +92,7 @@ impl App {
             config,
             clock: Clock::start(),
             connections: Connections::new(admission),
+            sessions: Sessions::default(),
             conversations: Conversations::default(),
             streams,
             recorder,

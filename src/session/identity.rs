@@ -52,6 +52,10 @@ impl Access {
         }
     }
 
+    pub(super) fn is_known(&self) -> bool {
+        !matches!(self.state, State::Awaited { .. })
+    }
+
     pub(super) fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -76,6 +80,19 @@ impl Access {
 }
 
 impl Session {
+    /// Whether the client has said who it is, or need not.
+    pub fn is_known(&self) -> bool {
+        self.access.is_known()
+    }
+
+    /// When its token ends, on the caller's clock.
+    pub fn expires_ms(&self) -> Option<u64> {
+        match self.access.state {
+            State::Known { expires_ms } => expires_ms,
+            State::Awaited { .. } | State::Expired { .. } => Some(0),
+        }
+    }
+
     /// The client proved who it is, at the beginning or anew; the token ends at `expires_ms` on the caller's clock. What it may no
     /// longer have is taken from it.
     pub fn authenticated(
@@ -98,6 +115,15 @@ impl Session {
             Event::Authenticated { user_id: identity.user_id.clone(), roles: identity.roles.clone(), expires_at },
             reply_to,
         ));
+        self.is_now(identity, expires_ms, fx);
+    }
+
+    /// The session goes on with another socket, whose identity counts from now on; that it is the same user's has been checked.
+    pub fn resumed(&mut self, identity: Identity, expires_ms: Option<u64>, fx: &mut Vec<Effect>) {
+        self.is_now(identity, expires_ms, fx);
+    }
+
+    fn is_now(&mut self, identity: Identity, expires_ms: Option<u64>, fx: &mut Vec<Effect>) {
         if !identity.admin {
             let before = self.subscriptions;
             Topic::ALL.into_iter().filter(|t| t.is_admin_only()).for_each(|t| self.subscriptions.remove(t));

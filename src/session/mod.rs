@@ -6,6 +6,7 @@
 
 mod identity;
 mod people;
+mod ring;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -18,13 +19,15 @@ use crate::audio::{OutputFormat, StreamFormat};
 use crate::dialect::native::{self, DecodeLimits};
 use crate::protocol::{
     AdminCommand, CloseCode, Command, Envelope, ErrorCode, Event, EventSet, Identity, ListenTarget, Overflow,
-    ProtocolError, ResumeRequest, Topic,
+    ProtocolError, ResumeRequest, ResumedStream, Topic,
 };
 
 use identity::Access;
 pub use identity::Authentication;
 use people::Conversations;
 pub use people::PeopleAct;
+pub use ring::Replay;
+use ring::Ring;
 pub use streams::Route;
 use streams::Streams;
 
@@ -40,6 +43,8 @@ pub struct SessionLimits {
     pub conversations_max: usize,
     /// Faults in a row that close the connection.
     pub faults_max: u32,
+    /// Session events kept for a client that comes back.
+    pub event_ring: usize,
     /// Bounds on text messages.
     pub decode: DecodeLimits,
 }
@@ -175,7 +180,7 @@ pub struct Session {
     streams: Streams,
     faults_in_a_row: u32,
     errors: u64,
-    seq: u64,
+    ring: Ring,
     answered: VecDeque<(String, Event)>,
 }
 
@@ -196,7 +201,7 @@ impl Session {
             streams: Streams::new(new_uid),
             faults_in_a_row: 0,
             errors: 0,
-            seq: 0,
+            ring: Ring::new(limits.event_ring),
             answered: VecDeque::new(),
         }
     }
@@ -226,10 +231,29 @@ impl Session {
         self.errors
     }
 
-    /// The number of the next session event.
+    /// The number of the next session event, whose text goes to [`Session::keep`].
     pub fn next_seq(&mut self) -> u64 {
-        self.seq += 1;
-        self.seq
+        self.ring.next_seq()
+    }
+
+    /// Keeps the text of the session event that got the newest number, for a client that comes back.
+    pub fn keep(&mut self, text: &[u8]) {
+        self.ring.push(text);
+    }
+
+    /// So many session events were lost before they got a number.
+    pub fn lost(&mut self, events: u64) {
+        self.ring.skip(events);
+    }
+
+    /// What a client gets that has seen the events up to `last_seq`; one that does not say gets nothing.
+    pub fn replay(&self, last_seq: Option<u64>) -> Replay<'_> {
+        self.ring.after(last_seq.unwrap_or(u64::MAX))
+    }
+
+    /// Where each open stream goes on after the socket changed.
+    pub fn resumable(&self) -> Vec<ResumedStream> {
+        self.streams.resumable()
     }
 
     /// The open stream of that name, for those who name their own in `listen_start`.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{Effect, OpenStream, SessionLimits, StreamDefaults};
 use crate::audio::{Encoding, OutputFormat, StreamFormat};
 use crate::protocol::{
-    AudioData, AudioStart, ErrorCode, EventSet, Framing, OutputRequest, Overflow, ProtocolError, Topic,
+    AudioData, AudioStart, ErrorCode, EventSet, Framing, OutputRequest, Overflow, ProtocolError, ResumedStream, Topic,
 };
 
 /// Standard alphabet, padding optional (protocol section 3).
@@ -70,6 +70,15 @@ impl Streams {
 
     pub(super) fn by_name(&self, name: &str) -> Option<&Entry> {
         self.open.iter().find(|s| s.name == name)
+    }
+
+    pub(super) fn resumable(&self) -> Vec<ResumedStream> {
+        let row = |s: &Entry| ResumedStream {
+            stream_id: s.name.clone(),
+            stream_index: s.index,
+            received_bytes: s.received_bytes,
+        };
+        self.open.iter().filter(|s| !s.ending).map(row).collect()
     }
 
     pub(super) fn remove(&mut self, index: u32) {

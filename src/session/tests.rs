@@ -4,7 +4,13 @@ use crate::protocol::Event;
 
 fn session(query: StreamFormat) -> Session {
     Session::new(
-        SessionLimits { streams_max: 2, conversations_max: 2, faults_max: 5, decode: DecodeLimits { json_depth: 16 } },
+        SessionLimits {
+            streams_max: 2,
+            conversations_max: 2,
+            faults_max: 5,
+            event_ring: 8,
+            decode: DecodeLimits { json_depth: 16 },
+        },
         StreamDefaults { format: query, output: OutputFormat::default() },
         Authentication::Known { identity: Identity::default(), expires_ms: None },
         Uuid::now_v7,

@@ -102,6 +102,11 @@ impl Reader {
         self.carry.len() + self.assembly.as_ref().map_or(0, |a| a.data.len())
     }
 
+    /// Changes the bound on a message: more may be taken from someone who is known by now.
+    pub fn set_message_bytes(&mut self, message_bytes: usize) {
+        self.limits.message_bytes = message_bytes;
+    }
+
     /// Takes bytes, unmasks them in place and calls `on` for each message that is whole.
     ///
     /// # Errors

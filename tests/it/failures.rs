@@ -234,7 +234,10 @@ async fn without_its_folder_the_recorder_fails_and_streams_run() {
 /// Rows 2 and 18 as far as they go without resume: a socket that is gone, or closed, ends its streams; what came is kept.
 #[tokio::test]
 async fn a_lost_socket_ends_its_recordings_readably() {
-    let server = TestServer::start();
+    let server = TestServer::with(|c| {
+        c.session.resume_window_ms = 50;
+        c.limits.messages_per_s = 100_000;
+    });
     let mut witness = server.connect().await;
     let pcm = sine16k(8_000);
     let mut ids = Vec::new();

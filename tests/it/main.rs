@@ -6,6 +6,7 @@ mod failures;
 mod http;
 mod logs;
 mod responder;
+mod resume;
 mod support;
 mod token;
 mod ws;

@@ -10,6 +10,7 @@ use crate::server::guard::Caller;
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::server::ws;
+use crate::store::SessionRecord;
 
 /// `GET /api/sessions/{id}`. Another's seems not to exist, so that nobody can probe.
 pub(in crate::server) async fn one(
@@ -19,9 +20,18 @@ pub(in crate::server) async fn one(
 ) -> Result<Json<Value>, Problem> {
     let missing = || Problem::not_found("no such session");
     let id: Uuid = id.parse().map_err(|_| missing())?;
-    let kept = app.store.session(id).await.map_err(|e| Problem(ws::store_error(&e)))?.ok_or_else(missing)?;
-    caller.must_be(kept.user_id.as_deref()).map_err(|_| missing())?;
     let live = app.connections.of_session(id);
+    let kept = match &live {
+        Some(c) => SessionRecord {
+            id,
+            client_id: c.client_id().to_owned(),
+            user_id: c.identity().user_id.clone(),
+            created_at_ms: c.created_unix_ms(),
+            ended: None,
+        },
+        None => app.store.session(id).await.map_err(|e| Problem(ws::store_error(&e)))?.ok_or_else(missing)?,
+    };
+    caller.must_be(kept.user_id.as_deref()).map_err(|_| missing())?;
     let state = live.as_ref().map_or("ended", |c| c.state());
     Ok(Json(json!({
         "session_id": id,

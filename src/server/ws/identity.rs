@@ -55,6 +55,7 @@ impl Task {
                         Err(e) => self.fault(refusal(e), reply_to, lane),
                     }
                 }
+                Letter::Resumed(newcomer) => self.take_over(*newcomer, lane),
             }
         }
     }
@@ -67,6 +68,9 @@ impl Task {
         self.carry_out_all(effects, lane);
         if let Err(refused) = self.app.connections.identify(&self.connection, now_known) {
             return self.close(refused.close_code(), &refused.to_string(), lane);
+        }
+        if let Some(reader) = &mut self.reader {
+            reader.set_message_bytes(self.app.config.limits.message_bytes);
         }
         self.look_within(0); // the token's end is another one now
         if revoked(&self.app, &self.connection) {

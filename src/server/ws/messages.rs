@@ -101,9 +101,7 @@ impl Task {
             Effect::Ask(query, reply_to) => self.answer(&query, reply_to, lane),
             Effect::People(act, reply_to) => self.people(act, reply_to, lane),
             Effect::Authenticate(token, reply_to) => self.authenticate(token, reply_to, lane),
-            Effect::Resume(_, reply_to) => {
-                self.fault(ProtocolError::new(ErrorCode::ResumeFailed, "there is no such session"), reply_to, lane);
-            }
+            Effect::Resume(request, reply_to) => self.resume(request, reply_to, lane),
             Effect::Admin(command, reply_to) => {
                 let request = command.name();
                 let data = admin::carry_out(&self.app, command, &self.connection.speaker());

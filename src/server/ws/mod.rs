@@ -10,8 +10,11 @@ mod opening;
 mod output;
 mod people;
 mod report;
+mod resume;
+mod sessions;
 mod stream;
 mod task;
+mod timer;
 mod welcome;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +34,7 @@ pub(super) use messages::connection_info;
 
 pub(super) use identity::refusal;
 pub(super) use people::{Post, deliver, history, store_error};
+pub(super) use sessions::Sessions;
 
 use self::welcome::Guest;
 use super::accept::Slot;
@@ -135,10 +139,10 @@ async fn accept(
     let defaults = StreamDefaults { format, output };
     let guest = Guest { client_id, meta, identity, conversation_id: params.conversation_id, defaults };
     let app = Arc::clone(app);
-    switch(request, move |socket, early, held| {
-        let task = guest.welcome(&app, socket, &early);
+    switch(request, move |socket, early, (slot, load)| {
+        let task = guest.welcome(&app, socket, slot, &early);
         async move {
-            let _held = held;
+            let _load = load;
             if let Some(task) = task {
                 task.await;
             }

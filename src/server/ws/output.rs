@@ -1,4 +1,4 @@
-//! What a connection's task writes, and when: at once, or after the thread's other connections have read. Knows no message.
+//! What a connection's task writes, and when: at once, or after the thread's other connections have read. What is said is others' business.
 
 use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
@@ -9,12 +9,63 @@ use tokio::io::AsyncWrite;
 
 use super::lane::Lane;
 use super::task::{Phase, Task};
+use crate::dialect::native;
+use crate::hub::Notice;
+use crate::protocol::Event;
 use crate::server::lanes::in_turns;
+use crate::websocket::{self, OpCode};
 
 /// Largest output that waits for the thread's other connections to read: a few acknowledgements. More is worth a write of its own.
 const DEFERRED_BYTES_MAX: usize = 1_024;
 
 impl Task {
+    /// Encodes an event to the client.
+    pub(super) fn send(&mut self, event: &Event, reply_to: Option<&str>, lane: &mut Lane) {
+        self.write_text(event.is_session_event(), reply_to, lane, |envelope, out| native::encode(event, envelope, out));
+    }
+
+    /// Writes what others want the client to be told.
+    pub(super) fn pass_on(&mut self, notice: &Notice, reply_to: Option<&str>, lane: &mut Lane) {
+        self.write_text(notice.is_session_event(), reply_to, lane, |envelope, out| notice.write(envelope, out));
+    }
+
+    fn write_text(
+        &mut self,
+        is_session_event: bool,
+        reply_to: Option<&str>,
+        lane: &mut Lane,
+        encode: impl FnOnce(native::Envelope<'_>, &mut Vec<u8>),
+    ) {
+        let comes_back = matches!(self.phase, Phase::Closing(_) | Phase::Detached(_)) && !self.over;
+        if self.phase != Phase::Open && !(comes_back && is_session_event) {
+            return;
+        }
+        let seq = is_session_event.then(|| self.session.next_seq());
+        let envelope = native::Envelope { unix_ms: crate::clock::unix_ms(), reply_to, seq };
+        // The frame header's size depends on the text's: leave room for the usual one, move only where it is larger.
+        const HEADER_BYTES: usize = 4;
+        let from = lane.out.len();
+        lane.out.extend_from_slice(&[0; HEADER_BYTES]);
+        encode(envelope, &mut lane.out);
+        if is_session_event {
+            self.session.keep(&lane.out[from + HEADER_BYTES..]);
+        }
+        if self.phase != Phase::Open {
+            lane.out.truncate(from);
+            return;
+        }
+        let text_bytes = lane.out.len() - from - HEADER_BYTES;
+        if let Ok(n @ 126..) = u16::try_from(text_bytes) {
+            let [hi, lo] = n.to_be_bytes();
+            lane.out[from..from + HEADER_BYTES].copy_from_slice(&[0x81, 126, hi, lo]);
+        } else {
+            let mut header = Vec::new();
+            websocket::encode_header(&mut header, OpCode::Text, text_bytes);
+            lane.out.splice(from..from + HEADER_BYTES, header);
+        }
+        count(&self.connection.counters.messages_out, 1);
+    }
+
     /// Keeps a small answer for the next poll where many connections of the thread have something to do. A write wakes the other
     /// end or rings the network card, and the kernel's sending half displaces its receiving half from the caches: all reads of a
     /// turn, then all writes, cost a tenth less than one by one.
@@ -31,7 +82,7 @@ impl Task {
 
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, lane: &mut Lane) {
         let deferred = std::mem::take(&mut self.deferred);
-        if self.phase == Phase::Gone {
+        if self.socket.is_none() {
             lane.out.clear();
             return;
         }
@@ -53,29 +104,30 @@ impl Task {
                     pending.drain(..n);
                     self.out = pending;
                 }
-                None => self.gone(),
+                None => self.lost(),
             }
         } else if !lane.out.is_empty() {
             let n = self.write(cx, &lane.out, lane.now_us);
             match n {
                 Some(n) => self.out.extend_from_slice(&lane.out[n..]),
-                None => self.gone(),
+                None => self.lost(),
             }
             lane.out.clear();
         }
         if self.phase == Phase::Closing(0) && self.out.is_empty() {
-            self.gone();
+            self.lost();
         }
         if self.out.len() > self.app.config.connections.queue_bytes {
-            self.gone(); // a frame may be cut in the middle: not even a close can follow
+            self.lost(); // a frame may be cut in the middle: not even a close can follow
         }
     }
 
     /// Writes what the socket takes. `None` where it is broken.
     fn write(&mut self, cx: &mut Context<'_>, bytes: &[u8], now_us: u64) -> Option<usize> {
         let mut at = 0;
+        let socket = self.socket.as_mut()?;
         while at < bytes.len() {
-            match Pin::new(&mut self.socket).poll_write(cx, &bytes[at..]) {
+            match Pin::new(&mut *socket).poll_write(cx, &bytes[at..]) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(n)) if n > 0 => at += n,
                 Poll::Ready(_) => return None,

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 use uuid::Uuid;
 
 use super::lane::{Lane, with_lane};
 use super::limits::Limits;
-use super::mail::Mail;
+use super::mail::{Mail, Said};
 use super::output::count;
 use super::stream::Stream;
-use crate::dialect::native;
-use crate::hub::{Connection, Notice, OutboxItem};
-use crate::protocol::{CloseCode, EndReason, Event, ServerState};
+use crate::hub::{Connection, OutboxItem};
+use crate::protocol::{CloseCode, EndReason, Event, ResumeRequest, ServerState};
+use crate::server::accept::Slot;
 use crate::server::lanes::served;
 use crate::server::state::App;
 use crate::session::Session;
@@ -39,10 +39,21 @@ pub(super) const TICK_MS: u64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Open,
+    /// The client goes over into the session it resumes: what it says is kept for that one.
+    Leaving,
+    /// The socket is gone; the session waits for another until then.
+    Detached(u64),
     /// Our close frame is on its way; the peer's is awaited until then.
     Closing(u64),
-    /// The socket is gone; streams are being brought to their end.
+    /// The session is over; streams are being brought to their end.
     Gone,
+}
+
+/// A socket, what reads its frames, and its place.
+pub(super) struct Wire {
+    pub(super) socket: TcpStream,
+    pub(super) reader: Reader,
+    pub(super) slot: Slot,
 }
 
 /// A connection's task.
@@ -61,9 +72,22 @@ pub(super) struct Task {
     pub(super) mail: Arc<Mail>,
     /// A token is being checked.
     pub(super) verifying: bool,
-    pub(super) socket: TcpStream,
+    /// None while the session waits for another.
+    pub(super) socket: Option<TcpStream>,
+    /// Its place among the server's; held, not looked at.
+    pub(super) slot: Option<Slot>,
     /// Away only while it hands out messages.
-    reader: Option<Reader>,
+    pub(super) reader: Option<Reader>,
+    /// The session ends with the socket.
+    pub(super) over: bool,
+    /// Which session the client wants to go on with, and the `id` to answer.
+    pub(super) resuming: Option<Box<(ResumeRequest, Option<String>)>>,
+    /// What it said meanwhile.
+    pub(super) said: Vec<Said>,
+    /// The client was not heard since it resumed.
+    pub(super) unsettled: bool,
+    /// The store knows of the session.
+    pub(super) noted: bool,
     pub(super) phase: Phase,
     /// What the socket would not take yet, or is not to be given yet.
     pub(super) out: Vec<u8>,
@@ -71,11 +95,11 @@ pub(super) struct Task {
     pub(super) deferred: bool,
     /// Last time it took something.
     pub(super) wrote_ms: u64,
-    pinged_ms: Option<u64>,
+    pub(super) pinged_ms: Option<u64>,
     drain_told: bool,
-    timer: Pin<Box<Sleep>>,
+    pub(super) timer: Pin<Box<Sleep>>,
     /// Before this time the timer, once asked, cannot be due: a socket calls a task a hundred times as often as the time does.
-    timer_due_ms: u64,
+    pub(super) timer_due_ms: u64,
 }
 
 impl Task {
@@ -83,22 +107,28 @@ impl Task {
         app: Arc<App>,
         connection: Arc<Connection>,
         session: Session,
-        reader: Reader,
-        socket: TcpStream,
+        mail: Arc<Mail>,
+        wire: Wire,
     ) -> Self {
         let wrote_ms = app.clock.now_ms();
         Self {
             limits: Limits::new(&app.config.limits),
-            mail: Arc::default(),
+            mail,
             verifying: false,
+            over: false,
+            resuming: None,
+            said: Vec::new(),
+            unsettled: false,
+            noted: false,
             app,
             connection,
             session,
             streams: Vec::new(),
             listeners: Vec::new(),
             rtt_ms: None,
-            socket,
-            reader: Some(reader),
+            socket: Some(wire.socket),
+            slot: Some(wire.slot),
+            reader: Some(wire.reader),
             phase: Phase::Open,
             out: Vec::new(),
             deferred: false,
@@ -130,49 +160,7 @@ impl Task {
         });
     }
 
-    /// Encodes an event to the client.
-    pub(super) fn send(&mut self, event: &Event, reply_to: Option<&str>, lane: &mut Lane) {
-        if self.phase != Phase::Open {
-            return;
-        }
-        self.write_text(event.is_session_event(), reply_to, lane, |envelope, out| native::encode(event, envelope, out));
-    }
-
-    /// Writes what others want the client to be told.
-    fn pass_on(&mut self, notice: &Notice, reply_to: Option<&str>, lane: &mut Lane) {
-        if self.phase != Phase::Open {
-            return;
-        }
-        self.write_text(notice.is_session_event(), reply_to, lane, |envelope, out| notice.write(envelope, out));
-    }
-
-    fn write_text(
-        &mut self,
-        is_session_event: bool,
-        reply_to: Option<&str>,
-        lane: &mut Lane,
-        encode: impl FnOnce(native::Envelope<'_>, &mut Vec<u8>),
-    ) {
-        let seq = is_session_event.then(|| self.session.next_seq());
-        let envelope = native::Envelope { unix_ms: crate::clock::unix_ms(), reply_to, seq };
-        // The frame header's size depends on the text's: leave room for the usual one, move only where it is larger.
-        const HEADER_BYTES: usize = 4;
-        let from = lane.out.len();
-        lane.out.extend_from_slice(&[0; HEADER_BYTES]);
-        encode(envelope, &mut lane.out);
-        let text_bytes = lane.out.len() - from - HEADER_BYTES;
-        if let Ok(n @ 126..) = u16::try_from(text_bytes) {
-            let [hi, lo] = n.to_be_bytes();
-            lane.out[from..from + HEADER_BYTES].copy_from_slice(&[0x81, 126, hi, lo]);
-        } else {
-            let mut header = Vec::new();
-            websocket::encode_header(&mut header, OpCode::Text, text_bytes);
-            lane.out.splice(from..from + HEADER_BYTES, header);
-        }
-        count(&self.connection.counters.messages_out, 1);
-    }
-
-    /// Closes the connection: says why, ends the streams.
+    /// Closes the connection and says why. Streams end where the session does.
     pub(super) fn close(&mut self, code: CloseCode, reason: &str, lane: &mut Lane) {
         if self.phase != Phase::Open {
             return;
@@ -180,27 +168,21 @@ impl Task {
         websocket::encode(&mut lane.out, OpCode::Close, &websocket::close_payload(code.code(), reason));
         self.phase = Phase::Closing(self.app.clock.now_ms() + CLOSE_WAIT_MS);
         self.look_within(CLOSE_WAIT_MS);
-        let end = if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected };
-        self.end_streams(end);
+        if code.ends_session() {
+            self.over = true;
+            self.app.sessions.end(self.connection.session_id());
+            self.end_streams(if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected });
+        }
         tracing::debug!(connection = %self.connection.id(), code = code.code(), reason, "closing");
     }
 
-    /// Brings the timer forward: something was begun that time will end.
-    pub(super) fn look_within(&mut self, ms: u64) {
-        let at = Instant::now() + Duration::from_millis(ms);
-        if at < self.timer.deadline() {
-            self.timer.as_mut().reset(at);
-            self.timer_due_ms = 0;
-            self.connection.outbox.wake(); // the timer must be polled again to count
-        }
-    }
-
-    /// The socket is gone: streams end, listeners leave.
-    pub(super) fn gone(&mut self) {
+    /// The session is over: streams end, listeners leave.
+    pub(super) fn gone(&mut self, reason: EndReason) {
         if self.phase != Phase::Gone {
             self.phase = Phase::Gone;
-            self.out = Vec::new();
-            self.end_streams(EndReason::Disconnected);
+            self.app.sessions.end(self.connection.session_id());
+            (self.socket, self.slot, self.out) = (None, None, Vec::new());
+            self.end_streams(reason);
         }
     }
 
@@ -247,6 +229,10 @@ impl Task {
         for s in &mut self.streams {
             s.set_busy(); // it may have been a sink with room again
         }
+        if let Phase::Detached(_) = self.phase {
+            self.keep_notices(lane);
+            return true;
+        }
         while self.phase == Phase::Open && self.out.len() < OUT_PAUSES_READING_BYTES {
             match self.connection.outbox.pop() {
                 Some(OutboxItem::Notice(notice, reply_to)) => self.pass_on(&notice, reply_to.as_deref(), lane),
@@ -264,8 +250,11 @@ impl Task {
         true
     }
 
-    fn check_drain(&mut self, lane: &mut Lane) {
+    pub(super) fn check_drain(&mut self, lane: &mut Lane) {
         let Some(deadline_ms) = self.app.drain_deadline_ms() else { return };
+        if let Phase::Detached(_) = self.phase {
+            return self.gone(EndReason::Drained); // nobody can come back
+        }
         if !std::mem::replace(&mut self.drain_told, true) {
             let state: ServerState = self.app.server_state();
             self.send(&Event::StatusUpdate(state), None, lane);
@@ -279,11 +268,12 @@ impl Task {
 
     fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
         let paused = self.out.len() >= OUT_PAUSES_READING_BYTES || self.streams.iter().any(|s| s.is_full());
-        if self.phase == Phase::Gone || (paused && self.phase == Phase::Open) {
+        if paused && self.phase == Phase::Open {
             return false;
         }
+        let Some(socket) = &mut self.socket else { return false };
         let mut buf = ReadBuf::new(&mut lane.read);
-        match Pin::new(&mut self.socket).poll_read(cx, &mut buf) {
+        match Pin::new(socket).poll_read(cx, &mut buf) {
             Poll::Pending => false,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                 let n = buf.filled().len();
@@ -291,7 +281,7 @@ impl Task {
                 true
             }
             Poll::Ready(_) => {
-                self.gone();
+                self.lost();
                 true
             }
         }
@@ -309,6 +299,9 @@ impl Task {
         let fed = reader.feed(&mut read[..n], now_us / 1_000, &mut |message| self.message(&message, now_us, lane));
         lane.read = read;
         self.reader = Some(reader);
+        if self.phase == Phase::Leaving {
+            self.hand_over(lane);
+        }
         if let Err(e) = fed {
             self.close(CloseCode::WebSocket(e.close_code()), &e.to_string(), lane);
         }
@@ -316,13 +309,20 @@ impl Task {
     }
 
     fn message(&mut self, message: &Incoming<'_>, now_us: u64, lane: &mut Lane) {
-        if self.phase != Phase::Open {
-            if let (Phase::Closing(_), Incoming::Close(..)) = (self.phase, message) {
+        match (self.phase, message) {
+            (Phase::Open, _) => {}
+            (Phase::Leaving, Incoming::Binary(payload)) => return self.keep_said(Said::Binary(payload.to_vec())),
+            (Phase::Leaving, Incoming::Text(text)) => return self.keep_said(Said::Text((*text).to_owned())),
+            (Phase::Closing(_), Incoming::Close(..)) => {
                 self.phase = Phase::Closing(0);
+                return;
             }
-            return;
+            (Phase::Leaving | Phase::Closing(_) | Phase::Detached(_) | Phase::Gone, _) => return,
         }
         count(&self.connection.counters.messages_in, 1);
+        if self.unsettled {
+            self.settle();
+        }
         match message {
             Incoming::Binary(payload) => self.binary(payload, now_us, lane),
             Incoming::Text(text) => self.text(text, now_us, lane),
@@ -334,10 +334,13 @@ impl Task {
             }
             Incoming::Pong(_) => self.pong(now_us / 1_000),
             Incoming::Close(code, _) => {
-                let answer = if *code == 1005 { CloseCode::Normal } else { CloseCode::WebSocket(*code) };
+                let answer = if matches!(code, 1000 | 1005) { CloseCode::Normal } else { CloseCode::WebSocket(*code) };
                 self.close(answer, "", lane);
                 self.phase = Phase::Closing(0);
             }
+        }
+        if !self.noted {
+            self.note_session();
         }
     }
 
@@ -346,57 +349,6 @@ impl Task {
         if let Some(sent_ms) = self.pinged_ms.take() {
             self.rtt_ms = Some(now_ms.saturating_sub(sent_ms));
         }
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>, lane: &mut Lane) {
-        if lane.now_us / 1_000 < self.timer_due_ms {
-            return;
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            let now_ms = self.app.clock.now_ms();
-            let next_ms = self.on_timer(now_ms, lane).max(now_ms + 1);
-            self.timer.as_mut().reset(Instant::now() + Duration::from_millis(next_ms - now_ms));
-            self.timer_due_ms = next_ms;
-        }
-    }
-
-    /// Looks at everything that depends on time. Returns when to look again.
-    fn on_timer(&mut self, now_ms: u64, lane: &mut Lane) -> u64 {
-        if let Phase::Closing(until_ms) = self.phase
-            && now_ms >= until_ms
-        {
-            self.gone();
-        }
-        let config = &self.app.config.connections;
-        let (interval_ms, timeout_ms) = (config.heartbeat_interval_ms, config.heartbeat_timeout_ms);
-        let heard_ms = self.connection.counters.last_activity_ms.load(Relaxed);
-        let stuck = !self.out.is_empty() && now_ms.saturating_sub(self.wrote_ms) >= timeout_ms;
-        if stuck {
-            self.gone(); // a close frame could not be written either
-        } else if now_ms.saturating_sub(heard_ms) >= timeout_ms {
-            self.close(CloseCode::Idle, "no traffic", lane);
-        } else if now_ms.saturating_sub(heard_ms) >= interval_ms
-            && self.pinged_ms.is_none_or(|p| now_ms >= p + interval_ms)
-        {
-            self.pinged_ms = Some(now_ms);
-            self.send(&Event::Ping, None, lane);
-            websocket::encode(&mut lane.out, OpCode::Ping, b"");
-        }
-        self.check_drain(lane);
-        self.check_stream_times(now_ms, lane);
-        let mut next_ms = heard_ms.max(self.pinged_ms.unwrap_or(0)) + interval_ms;
-        if let Phase::Closing(until_ms) = self.phase {
-            next_ms = next_ms.min(until_ms);
-        }
-        if !self.streams.is_empty() || !self.out.is_empty() {
-            next_ms = next_ms.min(now_ms + TICK_MS);
-        }
-        let mut effects = Vec::new();
-        if let Some(at_ms) = self.session.on_time(now_ms, &mut effects) {
-            next_ms = next_ms.min(at_ms);
-        }
-        self.carry_out_all(effects, lane);
-        next_ms.min(heard_ms + timeout_ms).max(now_ms + 1)
     }
 }
 
@@ -417,6 +369,8 @@ impl Drop for Task {
         for s in &self.streams {
             s.unlist(&self.app); // only where the task was dropped or panicked: else they have ended
         }
+        self.note_end();
+        self.app.sessions.end(self.connection.session_id());
         self.app.conversations.gone(&self.connection);
         self.app.connections.remove(&self.connection);
     }

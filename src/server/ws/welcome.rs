@@ -7,11 +7,13 @@ use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use super::identity::{expires_ms, revoked};
-use super::task::Task;
+use super::mail::Mail;
+use super::task::{Task, Wire};
 use crate::hub::{Connection, ConnectionMeta, OutboxLimits};
 use crate::protocol::{
     CloseCode, ConnectionEstablished, ConnectionLimits, Event, HeartbeatInfo, Identity, ServerInfo, SessionInfo,
 };
+use crate::server::accept::Slot;
 use crate::server::state::App;
 use crate::session::{Authentication, Session, SessionLimits, StreamDefaults};
 use crate::websocket::{self, Limits, OpCode, Reader, Role};
@@ -42,7 +44,7 @@ pub(super) struct Guest {
 impl Guest {
     /// Makes its task, or refuses it. What lives as long as the connection is in the task and nothing else: the handshake's buffers are
     /// gone when this returns.
-    pub(super) fn welcome(self, app: &Arc<App>, socket: TcpStream, early: &[u8]) -> Option<Task> {
+    pub(super) fn welcome(self, app: &Arc<App>, socket: TcpStream, slot: Slot, early: &[u8]) -> Option<Task> {
         if app.memory_is_short() {
             refuse(&socket, CloseCode::Overloaded, "the server's memory is in use");
             return None;
@@ -76,9 +78,11 @@ impl Guest {
         let session = Session::new(limits(app), self.defaults, authentication, Uuid::now_v7);
         let reader =
             Reader::new(Role::Server, Limits { message_bytes, fragments: FRAGMENTS_MAX, assembly_ms: ASSEMBLY_MS });
-        let hello = hello(app, &connection);
+        let mail = Arc::new(Mail::default());
+        let resume_token = app.sessions.open(&connection, &mail);
+        let hello = hello(app, &connection, resume_token);
         tracing::debug!(connection = %connection.id(), client = connection.client_id(), "connected");
-        let mut task = Task::new(Arc::clone(app), connection, session, reader, socket);
+        let mut task = Task::new(Arc::clone(app), connection, session, mail, Wire { socket, reader, slot });
         task.greet(&hello, self.conversation_id, early);
         Some(task)
     }
@@ -89,6 +93,7 @@ fn limits(app: &App) -> SessionLimits {
         streams_max: app.config.audio.max_streams_per_connection,
         conversations_max: CONVERSATIONS_MAX,
         faults_max: app.config.connections.max_consecutive_errors,
+        event_ring: app.config.session.event_ring,
         decode: app.decode_limits(),
     }
 }
@@ -102,7 +107,7 @@ fn refuse(socket: &TcpStream, code: CloseCode, why: &str) {
     let _ = socket.try_write(&frame); // a fresh socket takes 100 bytes, and if not, it is closed all the same
 }
 
-fn hello(app: &App, connection: &Connection) -> Event {
+fn hello(app: &App, connection: &Connection, resume_token: String) -> Event {
     let (config, identity) = (&app.config, connection.identity());
     Event::ConnectionEstablished(Box::new(ConnectionEstablished {
         connection_id: connection.id(),
@@ -111,8 +116,8 @@ fn hello(app: &App, connection: &Connection) -> Event {
         roles: identity.roles.clone(),
         session: SessionInfo {
             id: connection.session_id(),
-            resume_token: format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple()),
-            resume_window_ms: 0,
+            resume_token,
+            resume_window_ms: config.session.resume_window_ms,
         },
         heartbeat: HeartbeatInfo {
             interval_ms: config.connections.heartbeat_interval_ms,
