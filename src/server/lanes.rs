@@ -89,9 +89,9 @@ pub(super) fn served() {
     SERVED.set(SERVED.get() + 1);
 }
 
-/// Whether this worker works in turns, so that what is done a turn at once is cheaper than a socket at a time.
-pub(super) fn in_turns() -> bool {
-    PACE.get().in_turns()
+/// Whether a small answer shall wait until this worker's other sockets have been read: see [`Pace`].
+pub(super) fn answers_together() -> bool {
+    PACE.get().answers_together()
 }
 
 /// Called before a worker waits for its sockets: see [`Pace`].
