@@ -1,5 +1,7 @@
 use super::*;
 use crate::audio::Encoding;
+use crate::audio::{OutputFormat, StreamFormat};
+use crate::dialect::native::DecodeLimits;
 use crate::protocol::Event;
 
 fn session(query: StreamFormat) -> Session {
