@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::dialect::native::DecodeLimits;
 use crate::hub::{Admission, Connections, Conversations, Directory};
+use crate::journal::Journal;
 use crate::pipeline::MemoryBudget;
 use crate::protocol::ServerState;
 use crate::resilience::Breakers;
@@ -35,6 +36,8 @@ pub struct App {
     pub streams: Directory,
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// Where the bytes of open streams are kept; `None` where an acknowledgement promises no more than that they were decoded.
+    pub journal: Option<Journal>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -59,6 +62,8 @@ pub struct App {
 pub struct Parts {
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// Where the bytes of open streams are kept, where they are.
+    pub journal: Option<Journal>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -84,7 +89,7 @@ pub enum HealthStatus {
 impl App {
     /// The shared state of a server that has not begun to listen.
     pub fn new(config: Config, parts: Parts) -> Arc<Self> {
-        let Parts { recorder, responder, store, auth, breakers } = parts;
+        let Parts { recorder, journal, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
@@ -96,6 +101,7 @@ impl App {
             conversations: Conversations::default(),
             streams,
             recorder,
+            journal,
             responder,
             breakers,
             store,
@@ -136,6 +142,7 @@ impl App {
             HealthStatus::Unhealthy
         } else if self.recorder.as_ref().is_some_and(|r| r.status().degraded)
             || !self.store.status().healthy
+            || self.journal.as_ref().is_some_and(|j| j.status().degraded)
             || self.memory_is_short()
             || !self.breakers.all_closed()
         {

@@ -8,10 +8,12 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::STREAM_RESERVED_BYTES;
+use super::durable;
 use super::lane::Lane;
 use super::report::{decode_error, ended, reason_name};
 use super::task::Task;
 use crate::hub::LiveStream;
+use crate::journal::Log;
 use crate::pipeline::{Progress, Reservation, RunState, StreamError, StreamPipeline};
 use crate::protocol::{AudioDropped, AudioLevel, AudioReceived, EndReason, ErrorCode, Event, ProtocolError, Topic};
 use crate::server::state::App;
@@ -32,6 +34,15 @@ pub(super) enum End {
     Closing(EndReason, Option<String>),
 }
 
+/// An acknowledgement that was asked for.
+pub(super) struct Flush {
+    /// Once so many frames have passed.
+    frames: u64,
+    /// What to tell, once the log has reached a position.
+    passed: Option<(Progress, u64)>,
+    reply_to: Option<String>,
+}
+
 pub(super) type RecordingResult = Result<Recorded, RecordError>;
 
 /// A stream of a connection.
@@ -41,12 +52,16 @@ pub(super) struct Stream {
     pub(super) implicit: bool,
     pub(super) pipeline: StreamPipeline,
     pub(super) live: Arc<LiveStream>,
+    /// Where its bytes are kept, where they are.
+    pub(super) log: Option<Log>,
+    /// An acknowledgement that is due once the log has reached a position.
+    pub(super) unkept_ack: Option<(Progress, u64)>,
     pub(super) recording: Option<RecordingHandle>,
     pub(super) closing: Option<oneshot::Receiver<RecordingResult>>,
     pub(super) end: End,
     /// Frames that came, and who wants to know when which of them has passed.
     pub(super) frames_in: u64,
-    pub(super) flushes: Vec<(u64, Option<String>)>,
+    pub(super) flushes: Vec<Flush>,
     /// Speech of the whole stream, where detection was on from its start.
     pub(super) speech_ms: Option<u64>,
     pub(super) counts_speech: bool,
@@ -60,7 +75,28 @@ pub(super) struct Stream {
 impl Stream {
     /// Whether the socket must not be read because of it.
     pub(super) fn is_full(&self) -> bool {
-        self.pipeline.is_full()
+        self.pipeline.is_full() || self.log.as_ref().is_some_and(Log::is_full)
+    }
+
+    /// Whether more audio may come.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.end, End::No)
+    }
+
+    /// Whether all that was put in the log by then survives.
+    fn is_kept(&self, position: u64) -> bool {
+        self.log.as_ref().is_none_or(|log| log.reached(position))
+    }
+
+    /// Whether an acknowledgement still waits for the disk.
+    fn owes_acknowledgement(&self) -> bool {
+        let due = self.unkept_ack.is_some() || self.flushes.iter().any(|f| f.passed.is_some());
+        due && self.log.as_ref().is_some_and(|log| log.failure().is_none())
+    }
+
+    /// Where its log stands.
+    fn log_position(&self) -> u64 {
+        self.log.as_ref().map_or(0, Log::position)
     }
 
     /// Looks at the stream's work again, because a sink called.
@@ -97,6 +133,9 @@ impl Task {
         let Some(at) = self.streams.iter().position(|s| s.index == index) else { return };
         let s = &mut self.streams[at];
         s.heard_ms = now_us / 1_000;
+        if let Err(e) = durable::keep(s.log.as_ref(), frame) {
+            return self.break_off(at, e, lane);
+        }
         s.frames_in += 1;
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
@@ -122,7 +161,7 @@ impl Task {
     /// Acknowledges once all received so far has passed every sink.
     pub(super) fn flush_stream(&mut self, index: u32, reply_to: Option<String>) {
         if let Some(s) = self.streams.iter_mut().find(|s| s.index == index) {
-            s.flushes.push((s.frames_in, reply_to));
+            s.flushes.push(Flush { frames: s.frames_in, passed: None, reply_to });
             s.busy = true;
         }
     }
@@ -178,7 +217,7 @@ impl Task {
     }
 
     /// Ends a stream without what still waits in it, and says why.
-    fn break_off(&mut self, at: usize, told: ProtocolError, lane: &mut Lane) {
+    pub(super) fn break_off(&mut self, at: usize, told: ProtocolError, lane: &mut Lane) {
         let s = &mut self.streams[at];
         let told = told.on_stream(&*s.stream_id);
         let reply_to = match std::mem::replace(&mut s.end, End::No) {
@@ -229,6 +268,10 @@ impl Task {
             self.tell(at, lane);
             return false;
         }
+        if let Some(e) = durable::failure(s.log.as_ref()) {
+            self.break_off(at, e, lane);
+            return true;
+        }
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
         let state = s.pipeline.guarded(|p| p.run(scratch, &mut budget));
@@ -276,10 +319,19 @@ impl Task {
         let p = s.pipeline.progress();
         let passed = if s.pipeline.is_drained() { u64::MAX } else { p.received_frames };
         let now_us = self.app.clock.now_us();
-        let ack = Event::AudioReceived(s.progress_event(&p, now_us));
-        let due: Vec<_> = s.flushes.extract_if(.., |(frames, _)| *frames <= passed).collect();
-        for (_, reply_to) in due {
-            self.send(&ack, reply_to.as_deref(), lane);
+        let position = s.log_position();
+        let mut flushes = std::mem::take(&mut s.flushes);
+        flushes.iter_mut().filter(|f| f.frames <= passed).for_each(|f| {
+            f.passed.get_or_insert((p, position));
+        });
+        let due: Vec<_> = flushes.extract_if(.., |f| f.passed.is_some_and(|(_, at)| s.is_kept(at))).collect();
+        s.flushes = flushes;
+        for Flush { passed, reply_to, .. } in due {
+            let s = &self.streams[at];
+            let ack = passed.map(|(p, _)| Event::AudioReceived(s.progress_event(&p, now_us)));
+            if let Some(ack) = ack {
+                self.send(&ack, reply_to.as_deref(), lane);
+            }
         }
     }
 
@@ -326,7 +378,17 @@ impl Task {
 
     fn acknowledge_stream(&mut self, at: usize, lane: &mut Lane) {
         let s = &mut self.streams[at];
-        if let Some(p) = s.pipeline.take_due_ack() {
+        let due = match &s.log {
+            None => s.pipeline.take_due_ack(),
+            Some(log) => {
+                // One waits at a time: the next will tell what came meanwhile.
+                if s.unkept_ack.is_none() {
+                    s.unkept_ack = s.pipeline.take_due_ack().map(|p| (p, log.position()));
+                }
+                s.unkept_ack.take_if(|(_, position)| log.reached(*position)).map(|(p, _)| p)
+            }
+        };
+        if let Some(p) = due {
             lane.now_us = self.app.clock.now_us();
             let ack = Event::AudioReceived(s.progress_event(&p, lane.now_us));
             self.send(&ack, None, lane);
@@ -337,6 +399,9 @@ impl Task {
     fn poll_end(&mut self, at: usize, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
         let s = &mut self.streams[at];
         let End::Closing(reason, _) = s.end else { return false };
+        if s.owes_acknowledgement() {
+            return false;
+        }
         let recorded = match &mut s.closing {
             None => None,
             Some(closing) => match Pin::new(closing).poll(cx) {
@@ -352,6 +417,7 @@ impl Task {
         self.tell(at, lane);
         let mut s = self.streams.remove(at);
         s.unlist(&self.app);
+        self.end_log(&s);
         self.session.closed(s.index);
         let reply_to = match std::mem::replace(&mut s.end, End::No) {
             End::Closing(_, id) | End::Draining(_, id) => id,
