@@ -53,7 +53,7 @@ fn open(index: u32) -> OpenNote {
 /// A log and what its waker says.
 fn begin(journal: &Journal, index: u32) -> (Log, mpsc::Receiver<()>) {
     let (called, calls) = mpsc::channel();
-    let log = journal.create(&session(1), &open(index), Arc::new(move || drop(called.send(())))).unwrap();
+    let log = journal.create(&session(1), &open(index), Arc::new(move || _ = called.send(()))).unwrap();
     (log, calls)
 }
 
@@ -96,7 +96,7 @@ fn what_was_kept_is_found_frame_by_frame_and_goes_on() {
     assert_eq!(OpenNote::new(&second.open.to_open(), Some(Uuid::from_u128(1)), 5), open(1));
     assert_eq!(frames(first), [b"one".to_vec(), b"twoo".to_vec()]);
     let (called, calls) = mpsc::channel();
-    let log = journal.go_on(first, Arc::new(move || drop(called.send(()))));
+    let log = journal.go_on(first, Arc::new(move || _ = called.send(())));
     log.bytes(b"three").unwrap();
     settle(&log, &calls);
     assert_eq!(frames(first).len(), 2, "what came since is not replayed");
