@@ -24,7 +24,7 @@ use crate::protocol::{
 use identity::Access;
 pub use identity::Authentication;
 use people::Conversations;
-pub use people::PeopleAct;
+pub use people::{PeopleAct, TYPING_MS};
 pub use streams::Route;
 use streams::Streams;
 

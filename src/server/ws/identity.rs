@@ -68,6 +68,7 @@ impl Task {
         if let Err(refused) = self.app.connections.identify(&self.connection, now_known) {
             return self.close(refused.close_code(), &refused.to_string(), lane);
         }
+        self.take_large_messages();
         self.look_within(0); // the token's end is another one now
         if revoked(&self.app, &self.connection) {
             self.close(CloseCode::Unauthenticated, "the token has been revoked", lane);

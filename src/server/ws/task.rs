@@ -69,6 +69,8 @@ pub(super) struct Task {
     wrote_ms: u64,
     pinged_ms: Option<u64>,
     drain_told: bool,
+    /// No more is read until then: the client sends more bytes a second than it may.
+    read_after_ms: u64,
     timer: Pin<Box<Sleep>>,
 }
 
@@ -98,6 +100,7 @@ impl Task {
             wrote_ms,
             pinged_ms: None,
             drain_told: false,
+            read_after_ms: 0,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
@@ -175,6 +178,13 @@ impl Task {
         let end = if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected };
         self.end_streams(end);
         tracing::debug!(connection = %self.connection.id(), code = code.code(), reason, "closing");
+    }
+
+    /// A stranger's messages are small; who is known may send those of the configuration.
+    pub(super) fn take_large_messages(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.set_message_bytes(self.app.config.limits.message_bytes);
+        }
     }
 
     /// Brings the timer forward: something was begun that time will end.
@@ -255,7 +265,9 @@ impl Task {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
-        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES || self.streams.iter().any(|s| s.is_full());
+        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES
+            || self.streams.iter().any(|s| s.is_full())
+            || (self.read_after_ms > 0 && self.app.clock.now_ms() < self.read_after_ms);
         if self.phase == Phase::Gone || (paused && self.phase == Phase::Open) {
             return false;
         }
@@ -280,6 +292,10 @@ impl Task {
         let counters = &self.connection.counters;
         counters.bytes_in.fetch_add(n as u64, Relaxed);
         counters.last_activity_ms.store(now_us / 1_000, Relaxed);
+        if let Some(wait_ms) = self.limits.bytes(n, now_us) {
+            self.read_after_ms = now_us / 1_000 + wait_ms;
+            self.look_within(wait_ms);
+        }
         let mut read = std::mem::take(&mut lane.read);
         let Some(mut reader) = self.reader.take() else { return };
         let fed = reader.feed(&mut read[..n], now_us / 1_000, &mut |message| self.message(&message, now_us, lane));
@@ -363,6 +379,9 @@ impl Task {
         }
         if !self.streams.is_empty() || !self.out.is_empty() {
             next_ms = next_ms.min(now_ms + TICK_MS);
+        }
+        if self.read_after_ms > now_ms {
+            next_ms = next_ms.min(self.read_after_ms);
         }
         let mut effects = Vec::new();
         if let Some(at_ms) = self.session.on_time(now_ms, &mut effects) {
