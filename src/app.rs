@@ -65,8 +65,9 @@ impl Server {
     ///
     /// # Errors
     /// [`AppError`] where it cannot listen, write its folder or do what the configuration asks for.
-    pub fn start(config: Config) -> Result<Self, AppError> {
+    pub fn start(mut config: Config) -> Result<Self, AppError> {
         check_available(&config)?;
+        config.store.resolve(&config.server.data_dir); // whoever made it in code did not load it
         // Each connection is a descriptor, each recording another; where the system grants less, accepting pauses at the end.
         if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!(error = %e, "the limit of open files stays as it is");

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::ws::Sessions;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, OriginRule};
 use crate::dialect::native::DecodeLimits;
 use crate::hub::{Admission, Connections, Conversations, Directory};
 use crate::pipeline::MemoryBudget;
@@ -45,6 +45,8 @@ pub struct App {
     pub auth: Option<Arc<Authenticator>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
+    /// Pages of other origins that may connect.
+    pub origins: Box<[OriginRule]>,
     /// What the process uses.
     pub system: SystemMeter,
     /// This server's name among others.
@@ -88,6 +90,8 @@ impl App {
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
+        // Those that cannot be read were told as faults of the configuration; here they allow nobody.
+        let origins = config.server.allowed_origins.iter().filter_map(|o| OriginRule::parse(o).ok()).collect();
         Arc::new(Self {
             config,
             clock: Clock::start(),
@@ -101,6 +105,7 @@ impl App {
             store,
             auth,
             memory,
+            origins,
             system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),
