@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod api;
 mod guard;
+mod index;
 mod lanes;
 mod pages;
 mod problem;
@@ -12,5 +13,6 @@ mod state;
 mod ws;
 
 pub use accept::{AcceptError, Listener};
+pub use index::RecordingIndex;
 pub use lanes::Lanes;
 pub use state::{App, HealthStatus, Parts};

@@ -166,6 +166,7 @@ async fn what_waits_for_a_slow_reader_can_be_thrown_away() {
         c.connections.queue_messages = 10_000;
         c.connections.queue_bytes = 64 << 20;
         c.limits.broadcasts_per_s = 100_000;
+        c.limits.messages_per_s = 100_000;
     });
     let _slow = server.connect_to("/ws/slow").await;
     let mut root = server.connect().await;

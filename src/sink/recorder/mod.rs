@@ -57,6 +57,20 @@ pub struct RecorderConfig {
     pub riff_bytes_max: u64,
     /// Unix time in milliseconds.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Told of every recording that begins, ends or goes, from a disk thread or a stream's. Must not block.
+    pub changed: Option<Changed>,
+}
+
+/// Who is told of changes.
+pub type Changed = Arc<dyn Fn(RecordingChange<'_>) + Send + Sync>;
+
+/// What became of a recording.
+#[derive(Clone, Copy, Debug)]
+pub enum RecordingChange<'a> {
+    /// It began or ended: this is what is known of it now.
+    Put(&'a RecordingMeta),
+    /// It is no more.
+    Removed(Uuid),
 }
 
 impl RecorderConfig {
@@ -72,6 +86,7 @@ impl RecorderConfig {
             stall_limit: Duration::from_secs(5),
             riff_bytes_max: wav::RIFF_SIZE_MAX,
             clock: Arc::new(|| i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX)),
+            changed: None,
         }
     }
 }
@@ -191,6 +206,24 @@ impl Core {
         }
     }
 
+    /// Lists a recording as it is now and tells of it.
+    fn note(&self, meta: RecordingMeta) {
+        self.tell(RecordingChange::Put(&meta));
+        self.index().put(meta);
+    }
+
+    /// Takes a recording off the list and tells of it.
+    fn forget(&self, id: Uuid) {
+        self.index().remove(id);
+        self.tell(RecordingChange::Removed(id));
+    }
+
+    fn tell(&self, change: RecordingChange<'_>) {
+        if let Some(changed) = &self.config.changed {
+            changed(change);
+        }
+    }
+
     fn count_failure(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.degraded.store(true, Ordering::Relaxed);
@@ -229,7 +262,7 @@ impl Core {
         for id in surplus {
             match meta::remove(&self.config.dir, id) {
                 Ok(()) => {
-                    self.index().remove(id);
+                    self.forget(id);
                     tracing::info!(recording = %id, "recording deleted by quota or age");
                 }
                 Err(error) => tracing::warn!(recording = %id, %error, "recording could not be deleted"),
@@ -317,6 +350,7 @@ impl RecorderService {
             }
             index.put(meta.clone());
         }
+        self.core.tell(RecordingChange::Put(&meta));
         let lane = Arc::new(Lane::new(Arc::clone(&self.core), meta, wake));
         self.core.open().insert(id, Arc::clone(&lane));
         self.core.writer.offer(None, true);
@@ -324,7 +358,7 @@ impl RecorderService {
         Ok(Recorder::new(lane))
     }
 
-    /// Up to `limit` recordings after one, oldest first; of one user only where named.
+    /// Up to `limit` recordings, newest first, those older than `after`; of one user only where named.
     pub fn list(&self, after: Option<Uuid>, limit: usize, user_id: Option<&str>) -> Vec<RecordingMeta> {
         self.core.index().page(after, limit, |m| user_id.is_none_or(|user| m.user_id.as_deref() == Some(user)))
     }
@@ -350,7 +384,7 @@ impl RecorderService {
         }
         meta::remove(&self.core.config.dir, id)
             .map_err(|e| RecordError::Failed { message: writer::io_message(&e).to_owned() })?;
-        self.core.index().remove(id);
+        self.core.forget(id);
         Ok(())
     }
 
