@@ -114,7 +114,7 @@ impl Session {
         if self.access.deadline_ms().is_some_and(|d| now_ms >= d) {
             match self.access.state {
                 State::Awaited { .. } => {
-                    fx.push(Effect::Close(CloseCode::Unauthenticated, "not authenticated in time"))
+                    fx.push(Effect::Close(CloseCode::Unauthenticated, "not authenticated in time"));
                 }
                 State::Expired { .. } => fx.push(Effect::Close(CloseCode::Unauthenticated, "the token has expired")),
                 State::Known { .. } => {

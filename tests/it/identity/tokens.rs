@@ -16,7 +16,8 @@ async fn a_token_is_found_in_header_subprotocol_query_and_message() {
     let item = format!("voxgate.v1, bearer.{t}");
     let by_query = format!("/ws?token={t}");
     let bearer = format!("Bearer {t}");
-    let cases: [(&str, &[(&'static str, &str)], Option<&str>); 4] = [
+    type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], Option<&'a str>);
+    let cases: [Case<'_>; 4] = [
         ("/ws", &[("Authorization", &bearer)], None),
         ("/ws", &[("Sec-WebSocket-Protocol", &item)], Some("voxgate.v1")),
         (&by_query, &[], None),
@@ -96,7 +97,7 @@ async fn every_bad_token_is_the_same_401() {
     let good = with(|_| ());
     let (head, rest) = good.split_once('.').unwrap();
     let none = format!("eyJhbGciOiJub25lIn0.{}.", rest.split_once('.').unwrap().0);
-    let tampered = format!("{head}.{}x", rest);
+    let tampered = format!("{head}.{rest}x");
     let bad = [
         none,
         tampered,
@@ -128,6 +129,22 @@ async fn every_bad_token_is_the_same_401() {
     assert_eq!((status, &serde_json::from_slice::<Value>(&body).unwrap()["code"]), (401, &json!("UNAUTHENTICATED")));
     let c = server.upgrade("/ws", &[("Cookie", &format!("token={good}"))]).await.unwrap();
     assert_eq!(c.hello["user_id"], json!(null));
+}
+
+#[tokio::test]
+async fn a_token_whose_key_cannot_be_fetched_is_neither_taken_nor_called_bad() {
+    let server = TestServer::with(|c| {
+        jwt(c);
+        // Nobody listens there.
+        c.auth.jwks_url = Some(voxgate::config::ServiceUrl::new("http://127.0.0.1:1/jwks.json"));
+    });
+    server.connect_as("/ws", &token("ann")).await;
+    // {"alg":"ES256","kid":"k"} and {}: what it says does not matter before its key is there.
+    let foreign = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.e30.AAAA";
+    let (status, head, body) = http(server.addr, "GET", "/api/recordings", &bearer(foreign), b"").await;
+    let problem: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &problem["code"]), (503, &json!("UPSTREAM_UNAVAILABLE")), "{problem}");
+    assert!(head.to_lowercase().contains("retry-after: ") && problem["retry_after_ms"].is_u64(), "{head}");
 }
 
 /// Row 21; the grace's length is the session's test.
