@@ -62,6 +62,41 @@ async fn a_token_is_found_in_header_subprotocol_query_and_message() {
     assert_eq!(c.ask(json!({"type": "connection_info_request"})).await["user_id"], "ann");
 }
 
+/// Nothing of what others say reaches someone who has not said who he is, and the conversation in the address waits for that.
+#[tokio::test]
+async fn a_stranger_hears_nothing_and_joins_when_he_is_known() {
+    let server = TestServer::with_tokens();
+    let admin = admin_token("root");
+    let mut root = server.connect_as("/ws?conversation_id=team-1", &admin).await;
+    root.told().await;
+    let only_team = token_with("ann", |t| t.conversations = Some(vec!["team-1".into()]));
+    for (conversation, joins) in [("team-1", true), ("hall", false)] {
+        let mut c = server.connect_to(&format!("/ws?conversation_id={conversation}")).await;
+        let id = &c.hello["connection_id"];
+        for request in [
+            json!({"type": "broadcast_request", "content": 1}),
+            json!({"type": "broadcast_request", "content": 1, "target": {"connection_ids": [id]}}),
+            json!({"type": "message", "conversation_id": "team-1", "content": 1}),
+        ] {
+            let told = root.ask(request).await;
+            assert!(told["delivered"].is_null() || told["delivered"] == 0, "{told}");
+        }
+        let alert = root.ask(json!({"type": "broadcast_admin_message", "content": 1, "severity": "info"})).await;
+        assert_eq!(alert["data"]["delivered"], 1, "the administrator alone: {alert}");
+        root.told().await;
+        c.send(json!({"type": "authenticate", "token": only_team})).await;
+        assert_eq!(c.next().await["type"], "authenticated", "the first it hears");
+        if joins {
+            let joined = c.expect("conversation_joined").await;
+            assert_eq!(joined["members"][1]["user_id"], "ann", "{joined}");
+            assert_eq!(root.expect("presence_changed").await["member"]["user_id"], "ann");
+        } else {
+            c.expect_error("FORBIDDEN").await;
+            assert!(root.told().await.iter().all(|m| m["change"] != "joined"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_strangers_messages_are_small() {
     let server = TestServer::with_tokens();
