@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use super::index::RecordingIndex;
 use super::ws::Sessions;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub struct App {
     pub streams: Directory,
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// How the store lists them.
+    pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -61,6 +64,8 @@ pub struct App {
 pub struct Parts {
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// How the store lists them.
+    pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -86,7 +91,7 @@ pub enum HealthStatus {
 impl App {
     /// The shared state of a server that has not begun to listen.
     pub fn new(config: Config, parts: Parts) -> Arc<Self> {
-        let Parts { recorder, responder, store, auth, breakers } = parts;
+        let Parts { recorder, recordings, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
@@ -100,6 +105,7 @@ impl App {
             conversations: Conversations::default(),
             streams,
             recorder,
+            recordings,
             responder,
             breakers,
             store,

@@ -197,7 +197,7 @@ impl Post {
 
 /// Hands a broadcast to whom it is for. Returns how many that were.
 pub(in crate::server) fn deliver(app: &App, request: &BroadcastRequest, notice: &Notice, sender: Option<u64>) -> usize {
-    let skip = |c: &Connection| Some(c.key()) == sender || request.exclude.contains(&c.id());
+    let skip = |c: &Connection| !c.is_known() || Some(c.key()) == sender || request.exclude.contains(&c.id());
     let Some(target) = &request.target else {
         let mut delivered = 0;
         app.connections.for_each_known(|c| delivered += usize::from(!skip(c) && c.outbox.share(notice)));
