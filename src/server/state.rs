@@ -67,7 +67,7 @@ pub struct Parts {
 }
 
 /// How healthy the server is (protocol section 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     /// All well.

@@ -253,7 +253,7 @@ pub(super) struct HistoryRequest {
 /// A message, as HTTP takes it.
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "NewMessage")]
-pub(super) struct Content {
+pub struct Content {
     /// Any JSON of at most 16 KiB.
     pub(super) content: Json,
 }
@@ -274,7 +274,7 @@ pub(super) struct BroadcastTarget {
 
 /// Something for many.
 #[derive(Deserialize, JsonSchema)]
-pub(super) struct BroadcastRequest {
+pub struct BroadcastRequest {
     /// Any JSON of at most 16 KiB.
     pub(super) content: Json,
     /// To whom; everyone where absent.

@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -31,12 +32,18 @@ const SEND_BYTES: usize = 64 * 1024;
 static PLACES: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 
 /// The query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(in crate::server) struct Params {
+    /// What the body is; `auto` where absent.
+    #[schemars(with = "Option<Encoding>")]
     encoding: Option<String>,
+    /// In hertz; required for raw encodings.
     sample_rate: Option<u32>,
+    /// Required for raw encodings.
     channels: Option<u32>,
+    /// In hertz: 8000, 16000, 24000 or 48000.
     output_rate: Option<u32>,
+    /// `1` (the mean of all) or `source`.
     output_channels: Option<String>,
 }
 
