@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, missing_docs, unreachable_pub)]
 
 mod audio;
+mod documents;
 mod failures;
 mod http;
 mod logs;

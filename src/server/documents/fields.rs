@@ -51,8 +51,31 @@ fn collect(document: &Value, schema: &Value, prefix: &str, depth: usize, rows: &
             collect(document, not_null(document, inner), &format!("{path}{mark}."), depth - 1, rows);
         }
     }
-    for alternative in schema["oneOf"].as_array().into_iter().flatten() {
+    let alternatives = schema["oneOf"].as_array().map_or(&[][..], Vec::as_slice);
+    let before = rows.len();
+    for alternative in alternatives {
         collect(document, alternative, prefix, depth, rows);
+    }
+    // What only some of the alternatives must have need not be there.
+    for row in &mut rows[before..] {
+        let name = &row.name[prefix.len()..];
+        row.required &=
+            alternatives.iter().all(|a| a["required"].as_array().is_some_and(|r| r.iter().any(|r| r == name)));
+    }
+}
+
+/// Takes null out of what a field may be: a query has no null.
+pub(super) fn without_null(field: &mut Value) {
+    if let Some(kinds) = field["type"].as_array_mut() {
+        kinds.retain(|kind| kind != "null");
+        if let [only] = kinds.as_slice() {
+            field["type"] = only.clone();
+        }
+    }
+    for key in ["enum", "anyOf"] {
+        if let Some(all) = field.get_mut(key).and_then(Value::as_array_mut) {
+            all.retain(|one| !one.is_null() && one["type"] != "null");
+        }
     }
 }
 

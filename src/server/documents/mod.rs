@@ -33,8 +33,11 @@ fn document() -> &'static Value {
             s.inline_subschemas = true;
             s.meta_schema = None;
         });
-        let query = inline.into_generator().into_root_schema_for::<ws::Params>();
-        asyncapi(&Place { host: HOST_MARK, query: query.to_value() })
+        let mut query = inline.into_generator().into_root_schema_for::<ws::Params>().to_value();
+        for (_, field) in query["properties"].as_object_mut().into_iter().flatten() {
+            fields::without_null(field);
+        }
+        asyncapi(&Place { host: HOST_MARK, query })
     })
 }
 

@@ -4,6 +4,7 @@ use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
+use super::fields;
 use super::routes::{Content, ROUTES, Route, Shape, TAGS, Who};
 use crate::server::problem::{MEDIA_TYPE, ProblemDetails};
 
@@ -115,6 +116,7 @@ fn query_parameters(shape: Shape) -> Vec<Value> {
     let required = schema["required"].take();
     let Value::Object(fields) = schema["properties"].take() else { return Vec::new() };
     let parameter = |(name, mut schema): (String, Value)| {
+        fields::without_null(&mut schema);
         let description = schema.as_object_mut().and_then(|s| s.remove("description"));
         let is_required = required.as_array().is_some_and(|names| names.iter().any(|n| *n == name));
         json!({"name": name, "in": "query", "required": is_required, "description": description, "schema": schema})

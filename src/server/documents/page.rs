@@ -71,7 +71,7 @@ fn groups(document: &Value) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn contents(document: &Value, messages: &[Message<'_>], out: &mut String) {
-    out.push_str("<nav><details open><summary>Contents</summary><h2>Before</h2><ul><li><a href=\"#opening\">Opening the socket</a></li></ul>");
+    out.push_str("<nav><details><summary>Contents</summary><h2>Before</h2><ul><li><a href=\"#opening\">Opening the socket</a></li></ul>");
     for (name, _) in groups(document) {
         let _ = write!(out, "<h2><a href=\"#{name}\">{name}</a></h2><ul>");
         for m in messages.iter().filter(|m| m.group() == name) {
@@ -99,7 +99,7 @@ fn opening(document: &Value, out: &mut String) {
          <article class=\"plain\"><h4>Query</h4>",
         prose(channel["description"].as_str().unwrap_or_default())
     );
-    table(&fields::of(document, &channel["bindings"]["ws"]["query"]), out);
+    table(&fields::of(document, &channel["bindings"]["ws"]["query"]), false, out);
     out.push_str("<h4>Credentials, first found wins</h4><div class=\"wide\"><table><tbody>");
     for (name, scheme) in entries(&document["components"]["securitySchemes"]) {
         let place = match scheme["type"].as_str() {
@@ -134,7 +134,7 @@ fn article(document: &Value, message: &Message<'_>, out: &mut String) {
     let fields = fields::of(document, &message.body["payload"]);
     if !fields.is_empty() {
         out.push_str("<h4>Fields</h4>");
-        table(&fields, out);
+        table(&fields, !message.is_said_by_client(), out);
     }
     out.push_str("<h4>Example</h4>");
     for example in message.body["examples"].as_array().into_iter().flatten() {
@@ -161,12 +161,17 @@ fn answers(document: &Value, message: &Message<'_>, out: &mut String) {
     let _ = write!(out, "<p class=\"soft\">Answered by {}</p>", links.collect::<Vec<_>>().join(", "));
 }
 
-fn table(fields: &[Field], out: &mut String) {
+/// `heard`: of the server's own messages, which always have what they must, the optional fields are the exception.
+fn table(fields: &[Field], heard: bool, out: &mut String) {
     out.push_str(
         "<div class=\"wide\"><table><thead><tr><th>Field</th><th>Type</th><th>Meaning</th></tr></thead><tbody>",
     );
     for f in fields {
-        let must = if f.required { "<span class=\"must\" title=\"always there\">required</span>" } else { "" };
+        let must = match (f.required, heard) {
+            (true, false) => "<span class=\"must\">required</span>",
+            (false, true) => "<span class=\"may\">optional</span>",
+            (true, true) | (false, false) => "",
+        };
         let kind = prose(&f.kind);
         let _ = write!(
             out,

@@ -91,6 +91,12 @@ pub(super) fn client_payload(name: &str, shape: Schema) -> Map<String, Value> {
     fields.insert("type".to_owned(), json!({"type": "string", "const": name}));
     let mut shape = object(shape);
     fields.extend(properties(&mut shape));
+    for (_, field) in &mut fields {
+        // serde's defaults are its own: an absent field is documented by its description.
+        if let Some(Value::Null) = field.get("default") {
+            field.as_object_mut().map(|f| f.remove("default"));
+        }
+    }
     let mut names = vec!["type".into()];
     names.extend(required(&mut shape));
     assemble(shape, fields, names)
