@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{document, whole};
+use super::{document, token, whole, with_tokens};
 use crate::support::{Client, TestServer, fixture, http, sine16k};
 
 /// Longer than anything here takes.
@@ -46,8 +46,8 @@ impl Witness {
 
 /// A session in which almost every message comes up.
 async fn converse(server: &TestServer) -> Vec<Value> {
-    let mut ada = Witness::connect(server, "/ws/ada").await;
-    let mut bob = Witness::connect(server, "/ws/bob").await;
+    let mut ada = Witness::connect(server, &format!("/ws/ada?token={}", token("ada", &["admin"]))).await;
+    let mut bob = Witness::connect(server, &format!("/ws/bob?token={}", token("bob", &[]))).await;
     alone(&mut ada).await;
     together(&mut ada, &mut bob).await;
     speaking(&mut ada, &mut bob).await;
@@ -67,7 +67,7 @@ async fn alone(ada: &mut Witness) {
         (json!({"type": "health_check"}), "health"),
         (json!({"type": "connection_info_request"}), "connection_info"),
         (json!({"type": "get_connection_status"}), "connection_status"),
-        (json!({"type": "authenticate", "token": "x"}), "authenticated"),
+        (json!({"type": "authenticate", "token": token("ada", &["admin"])}), "authenticated"),
         (
             json!({"type": "subscribe_events", "events": ["speech", "levels", "alerts", "nothing"]}),
             "subscription_updated",
@@ -143,7 +143,7 @@ async fn administrating(ada: &mut Witness, bob: &mut Witness) {
 
 #[tokio::test]
 async fn what_is_said_on_a_socket_is_what_the_document_says() {
-    let server = TestServer::with(|c| {
+    let server = with_tokens(|c| {
         c.audio.queue_ms = 500;
         c.connections.heartbeat_interval_ms = 1_000;
     });
