@@ -130,8 +130,8 @@ pub struct ProtocolError {
     pub retry_after_ms: Option<u64>,
     /// The stream it is about.
     pub stream_id: Option<String>,
-    /// More, for programs.
-    pub details: Map<String, Value>,
+    /// More, for programs. Boxed, because errors are returned by value everywhere.
+    pub details: Box<Map<String, Value>>,
 }
 
 impl ProtocolError {
@@ -145,7 +145,7 @@ impl ProtocolError {
             retry_suggested,
             retry_after_ms: None,
             stream_id: None,
-            details: Map::new(),
+            details: Box::default(),
         }
     }
 

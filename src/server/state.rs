@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Authenticator;
@@ -42,6 +43,8 @@ pub struct App {
     pub auth: Option<Arc<Authenticator>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
+    /// Files that may be decoded at once in one request each.
+    pub decode_places: Semaphore,
     /// What the process uses.
     pub system: SystemMeter,
     /// This server's name among others.
@@ -97,6 +100,7 @@ impl App {
             store,
             auth,
             memory,
+            decode_places: Semaphore::new(super::api::decode::AT_ONCE_MAX),
             system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),

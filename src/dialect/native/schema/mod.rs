@@ -153,7 +153,7 @@ fn messages() -> (Map<String, Value>, Map<String, Value>) {
         let payload = parts::client_payload(m.name, (m.shape)(&mut hears));
         let example = serde_json::from_str(m.example).expect("the examples are JSON");
         let about = About { name: m.name, group: m.group, summary: m.summary, correlation: "request" };
-        all.insert(format!("client.{}", m.name), about.message(parts::finish(payload, &mut hears), vec![example]));
+        all.insert(format!("client.{}", m.name), about.message(&parts::finish(payload, &mut hears), vec![example]));
     }
     all.insert("client.audio".to_owned(), parts::audio_up());
     let mut schemas = hears.take_definitions(true);
@@ -168,7 +168,7 @@ fn messages() -> (Map<String, Value>, Map<String, Value>) {
         let about = About { name: &name, group: server::group(first), summary: &summary, correlation: "answer" };
         parts::add_server_envelope(&mut payload, first.is_session_event());
         let examples = of_name.map(example).collect();
-        all.insert(format!("server.{name}"), about.message(parts::finish(payload, &mut says), examples));
+        all.insert(format!("server.{name}"), about.message(&parts::finish(payload, &mut says), examples));
     }
     all.insert("server.audio".to_owned(), parts::audio_down());
     schemas.extend(says.take_definitions(true));
@@ -191,7 +191,7 @@ struct About<'a> {
 }
 
 impl About<'_> {
-    fn message(&self, payload: Value, examples: Vec<Value>) -> Value {
+    fn message(&self, payload: &Value, examples: Vec<Value>) -> Value {
         let examples: Vec<Value> = examples.into_iter().map(|payload| json!({"payload": payload})).collect();
         json!({
             "name": self.name,
