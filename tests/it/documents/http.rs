@@ -56,7 +56,7 @@ async fn every_route_is_in_the_document_and_no_other() {
     assert_eq!(described, routes);
     for (path, methods) in &described {
         for method in ["get", "post", "put", "patch", "delete"].iter().filter(|m| !methods.contains(**m)) {
-            let path = path.replace('{', "").replace('}', "");
+            let path = path.replace(['{', '}'], "");
             let (status, head, body) = http(server.addr, &method.to_uppercase(), &path, "", b"").await;
             assert_eq!(status, 405, "{method} {path}");
             check(&document, "GET", "/", None, status, &head, &body);
