@@ -216,11 +216,14 @@ impl Outbox {
         self.call(&q);
     }
 
-    /// Closes the connection; the first reason counts.
-    pub fn close(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
+    /// Closes the connection; the first reason counts. False where it was closing already.
+    pub fn close(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) -> bool {
         let mut q = self.lock();
-        q.rest().close.get_or_insert_with(|| (code, reason.into()));
+        let rest = q.rest();
+        let first = rest.close.is_none();
+        rest.close.get_or_insert_with(|| (code, reason.into()));
         self.call(&q);
+        first
     }
 
     /// Whether it must close, and why.

@@ -82,11 +82,15 @@ pub(super) struct Task {
     pub(super) verifying: bool,
     /// The session ends with the socket.
     pub(super) over: bool,
+    /// A newer connection of the same client took this one's place.
+    pub(super) superseded: bool,
     /// The client was not heard since it resumed.
     pub(super) unsettled: bool,
     /// The store knows of the session.
     pub(super) noted: bool,
     drain_told: bool,
+    /// No more is read until then: the client sends more bytes a second than it may.
+    pub(super) read_after_ms: u64,
     /// Away only while it hands out messages.
     pub(super) reader: Option<Reader>,
     pub(super) session: Session,
@@ -118,6 +122,7 @@ impl Task {
             mail,
             verifying: false,
             over: false,
+            superseded: false,
             resuming: None,
             said: Vec::new(),
             unsettled: false,
@@ -137,6 +142,7 @@ impl Task {
             wrote_ms,
             pinged_ms: None,
             drain_told: false,
+            read_after_ms: 0,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_due_ms: 0,
         }
@@ -170,12 +176,20 @@ impl Task {
         websocket::encode(&mut lane.out, OpCode::Close, &websocket::close_payload(code.code(), reason));
         self.phase = Phase::Closing(self.app.clock.now_ms() + CLOSE_WAIT_MS);
         self.look_within(CLOSE_WAIT_MS);
+        self.superseded = code == CloseCode::Superseded;
         if code.ends_session() {
             self.over = true;
             self.app.sessions.end(self.connection.session_id());
             self.end_streams(if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected });
         }
         tracing::debug!(connection = %self.connection.id(), code = code.code(), reason, "closing");
+    }
+
+    /// A stranger's messages are small; who is known may send those of the configuration.
+    pub(super) fn take_large_messages(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.set_message_bytes(self.app.config.limits.message_bytes);
+        }
     }
 
     /// The session is over: streams end, listeners leave.
@@ -269,7 +283,9 @@ impl Task {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
-        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES || self.streams.iter().any(|s| s.is_full());
+        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES
+            || self.streams.iter().any(|s| s.is_full())
+            || (self.read_after_ms > 0 && lane.now_us / 1_000 < self.read_after_ms);
         if paused && self.phase == Phase::Open {
             return false;
         }
@@ -296,6 +312,10 @@ impl Task {
         count(&counters.bytes_in, n as u64);
         served();
         counters.last_activity_ms.store(now_us / 1_000, Relaxed);
+        if let Some(wait_ms) = self.limits.bytes(n, now_us) {
+            self.read_after_ms = now_us / 1_000 + wait_ms;
+            self.look_within(wait_ms);
+        }
         let mut read = std::mem::take(&mut lane.read);
         let Some(mut reader) = self.reader.take() else { return };
         let fed = reader.feed(&mut read[..n], now_us / 1_000, &mut |message| self.message(&message, now_us, lane));
