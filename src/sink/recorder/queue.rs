@@ -10,12 +10,9 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::writer::OpenFile;
-use super::{BUFFER_BYTES, Core, RecordError, Recorded, RecordingMeta, wav};
+use super::{BUFFER_BYTES, Core, RecordError, Recorded, RecordingMeta};
 use crate::audio::PcmSpec;
 use crate::sink::{Block, Push, Sink, SinkEvent};
-
-/// What the kernel keeps of a file in one piece.
-const PAGE_BYTES: u64 = 4 << 10;
 
 /// Called when a recording that answered `Full` takes blocks again.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -55,8 +52,6 @@ pub(super) struct Lane {
 pub(super) struct Inner {
     pub(super) spec: Option<PcmSpec>,
     pub(super) current: Buffer,
-    /// Where in the file it goes.
-    pub(super) current_at: u64,
     /// Tick in which `current` got its first sample.
     pub(super) current_tick: u64,
     pub(super) filled: VecDeque<Buffer>,
@@ -79,7 +74,6 @@ impl Lane {
         let inner = Inner {
             spec: None,
             current: core.take_buffer(),
-            current_at: 0,
             current_tick: 0,
             filled: VecDeque::new(),
             in_flight: 0,
@@ -110,7 +104,6 @@ impl Lane {
     pub(super) fn cut(&self, inner: &mut Inner) {
         if inner.current.len > 0 {
             let full = std::mem::replace(&mut inner.current, self.core.take_buffer());
-            inner.current_at += full.len as u64;
             inner.filled.push_back(full);
         }
     }
@@ -230,7 +223,6 @@ impl Sink for Recorder {
             return Push::Taken;
         }
         let spec = *inner.spec.get_or_insert(block.spec);
-        inner.current_at = inner.current_at.max(wav::head_bytes(spec));
         if spec != block.spec {
             drop(inner);
             lane.fail("the stream's output format changed");
@@ -252,15 +244,13 @@ impl Sink for Recorder {
             if at == 0 {
                 inner.current_tick = lane.core.tick.load(Ordering::Relaxed);
             }
-            // A buffer ends where a page of the file does: a page written in two parts is found, cleared and noted twice.
-            let ends_at = BUFFER_BYTES - (inner.current_at % PAGE_BYTES) as usize;
-            let (now, later) = rest.split_at(rest.len().min((ends_at - at) / 2));
+            let (now, later) = rest.split_at(rest.len().min((BUFFER_BYTES - at) / 2));
             rest = later;
             for (to, from) in inner.current.bytes[at..].chunks_exact_mut(2).zip(now) {
                 to.copy_from_slice(&from.to_le_bytes());
             }
             inner.current.len += now.len() * 2;
-            if inner.current.len == ends_at {
+            if inner.current.len == BUFFER_BYTES {
                 lane.cut(&mut inner);
             }
         }
