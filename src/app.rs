@@ -1,5 +1,6 @@
 //! Composition root: configuration in, running server out.
 
+mod history;
 mod services;
 
 use std::net::SocketAddr;
@@ -11,10 +12,11 @@ use crate::clock::unix_ms;
 use crate::config::{AuthMode, Config, Durability, ResponderKind};
 use crate::journal::{Found, Journal, JournalFolderError, JournalLimits};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
-use crate::server::{AcceptError, App, Lanes, Listener, Parts};
+use crate::server::{AcceptError, App, Lanes, Listener, Parts, RecordingIndex};
 use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
 use crate::store::{self, Store, StoreError, StoreOptions};
-use crate::upstream::{Echo, MemoryHistory, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
+use crate::upstream::{Echo, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
+use history::StoreHistory;
 use services::Services;
 
 /// Why the server could not start or had to stop.
@@ -69,21 +71,23 @@ impl Server {
     ///
     /// # Errors
     /// [`AppError`] where it cannot listen, write its folder or do what the configuration asks for.
-    pub fn start(config: Config) -> Result<Self, AppError> {
+    pub fn start(mut config: Config) -> Result<Self, AppError> {
         check_available(&config)?;
+        config.store.resolve(&config.server.data_dir); // whoever made it in code did not load it
         // Each connection is a descriptor, each recording another; where the system grants less, accepting pauses at the end.
         if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!(error = %e, "the limit of open files stays as it is");
         }
         let (journal, found) = open_journal(&config)?;
-        let recorder = if config.recording.enabled { Some(recorder(&config, &found)?) } else { None };
         let breakers = Arc::new(Breakers::default());
         breakers.observe(log_breaker);
         let services = Services::start()?;
-        let store = open_store(&config, &services)?;
+        let store = open_store(&config, &breakers, &services)?;
+        let recordings = Arc::new(RecordingIndex::new(Arc::clone(&store)));
+        let recorder = if config.recording.enabled { Some(recorder(&config, &recordings, &found)?) } else { None };
         let auth = open_auth(&config, &services, &store)?;
-        let responder = responder(&config, &breakers, &services)?;
-        let app = App::new(config, Parts { recorder, journal, responder, breakers, store, auth });
+        let responder = responder(&config, &breakers, &services, &store)?;
+        let app = App::new(config, Parts { recorder, recordings, journal, responder, breakers, store, auth });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _guard = runtime.enter();
@@ -164,27 +168,33 @@ fn open_journal(config: &Config) -> Result<(Option<Journal>, Vec<Found>), Journa
     Ok((Some(journal), found))
 }
 
-fn recorder(config: &Config, found: &[Found]) -> Result<RecorderService, RecordError> {
+fn recorder(config: &Config, index: &Arc<RecordingIndex>, found: &[Found]) -> Result<RecorderService, RecordError> {
     let mut c = RecorderConfig::new(config.server.data_dir.join("recordings"));
     c.remade = found.iter().flat_map(|f| &f.streams).filter_map(|s| s.open.recording_id).collect();
     c.sync_at_end = config.audio.durability == Durability::Journal;
     c.max_file_bytes = config.recording.max_file_bytes;
     c.quota_bytes = config.recording.quota_bytes;
     c.retain_days = config.recording.retain_days.map(|d| u32::try_from(d).unwrap_or(u32::MAX));
-    RecorderService::start(c)
+    let told = Arc::clone(index);
+    c.changed = Some(Arc::new(move |change| told.changed(change)));
+    let service = RecorderService::start(c)?;
+    index.reconcile(&service.list(None, usize::MAX, None));
+    Ok(service)
 }
 
 fn responder(
     config: &Config,
     breakers: &Breakers,
     services: &Services,
+    store: &Arc<dyn Store>,
 ) -> Result<Option<Box<dyn Responder>>, OpenAiError> {
     match config.responder.kind {
         ResponderKind::None => Ok(None),
         ResponderKind::Echo => Ok(Some(Box::new(Echo))),
         ResponderKind::Openai => {
             let settings = OpenAiSettings::from_config(&config.responder)?;
-            let (front, worker) = OpenAi::new(settings, Arc::new(MemoryHistory::default()), breakers.get(RESPONDER))?;
+            let history = Arc::new(StoreHistory::new(Arc::clone(store)));
+            let (front, worker) = OpenAi::new(settings, history, breakers.get(RESPONDER))?;
             services.spawn(|stop| worker.run(stop));
             Ok(Some(Box::new(front)))
         }
@@ -200,11 +210,12 @@ fn log_breaker(change: &BreakerChange) {
     }
 }
 
-fn open_store(config: &Config, services: &Services) -> Result<Arc<dyn Store>, AppError> {
+fn open_store(config: &Config, breakers: &Breakers, services: &Services) -> Result<Arc<dyn Store>, AppError> {
     let url = config.store.url.expose().to_owned();
     let options = StoreOptions {
         history_messages: config.limits.history_messages,
         now_unix_ms: unix_ms(),
+        breaker: Some(breakers.get(store::BREAKER)),
         ..StoreOptions::default()
     };
     Ok(services.run(|| store::open(&url, options))??)

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::index::RecordingIndex;
 use super::ws::Sessions;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, OriginRule};
 use crate::dialect::native::DecodeLimits;
 use crate::hub::{Admission, Connections, Conversations, Directory};
 use crate::journal::Journal;
@@ -38,6 +40,8 @@ pub struct App {
     pub recorder: Option<RecorderService>,
     /// Where the bytes of open streams are kept; `None` where an acknowledgement promises no more than that they were decoded.
     pub journal: Option<Journal>,
+    /// How the store lists them.
+    pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -48,6 +52,10 @@ pub struct App {
     pub auth: Option<Arc<Authenticator>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
+    /// Pages of other origins that may connect.
+    pub origins: Box<[OriginRule]>,
+    /// Files that may be decoded at once in one request each.
+    pub decode_places: Semaphore,
     /// What the process uses.
     pub system: SystemMeter,
     /// This server's name among others.
@@ -64,6 +72,8 @@ pub struct Parts {
     pub recorder: Option<RecorderService>,
     /// Where the bytes of open streams are kept, where they are.
     pub journal: Option<Journal>,
+    /// How the store lists them.
+    pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -75,7 +85,7 @@ pub struct Parts {
 }
 
 /// How healthy the server is (protocol section 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     /// All well.
@@ -89,10 +99,12 @@ pub enum HealthStatus {
 impl App {
     /// The shared state of a server that has not begun to listen.
     pub fn new(config: Config, parts: Parts) -> Arc<Self> {
-        let Parts { recorder, journal, responder, store, auth, breakers } = parts;
+        let Parts { recorder, recordings, journal, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
+        // Those that cannot be read were told as faults of the configuration; here they allow nobody.
+        let origins = config.server.allowed_origins.iter().filter_map(|o| OriginRule::parse(o).ok()).collect();
         Arc::new(Self {
             config,
             clock: Clock::start(),
@@ -102,11 +114,14 @@ impl App {
             streams,
             recorder,
             journal,
+            recordings,
             responder,
             breakers,
             store,
             auth,
             memory,
+            origins,
+            decode_places: Semaphore::new(super::api::decode::AT_ONCE_MAX),
             system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),

@@ -422,3 +422,33 @@ async fn a_disk_that_takes_no_more_ends_the_stream_and_no_other() {
     assert_eq!(other.end().await["output_samples"], 3_200);
     assert!(journals(data.path()).is_empty());
 }
+
+/// What a restart costs: the audio is decoded again far faster than it was spoken.
+#[tokio::test]
+async fn two_minutes_are_rebuilt_in_no_time() {
+    const AUDIO_S: usize = 120;
+    /// Of real time, the start of the process included; unoptimised code is not what is promised.
+    const SPEED_MIN: f64 = if cfg!(debug_assertions) { 20.0 } else { 100.0 };
+    let data = tempfile::tempdir().unwrap();
+    let server = start(data.path());
+    let mut c = server.connect().await;
+    let mut session = c.hello["session"].clone();
+    let stereo48 = json!({"encoding": "pcm_s16le", "sample_rate": 48_000, "channels": 2});
+    c.start_with(json!({"format": stereo48, "ack_ms": 0})).await;
+    let second = sine16k(96_000);
+    for _ in 0..AUDIO_S {
+        for frame in second.chunks(3_840) {
+            c.send_binary(frame).await;
+        }
+    }
+    flush(&mut c).await;
+    server.kill();
+    let began = std::time::Instant::now();
+    let server = start(data.path());
+    let (mut c, resumed) = resume(&server, &mut session, Value::Null).await;
+    let speed = AUDIO_S as f64 / began.elapsed().as_secs_f64();
+    println!("rebuilt at {speed:.0} times real time, the start of the server included");
+    assert_eq!(resumed["streams"][0]["received_bytes"], AUDIO_S * second.len());
+    assert!(speed >= SPEED_MIN, "{speed}");
+    assert_eq!(c.end().await["output_samples"], AUDIO_S * 16_000);
+}

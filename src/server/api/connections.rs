@@ -1,18 +1,18 @@
 //! `/api/connections*`, `/api/clients/*` and `/api/users/*`: who is connected, for administrators, and for users of themselves.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
 
-use super::{List, Page};
+use super::{Disconnected, List, Page};
 use crate::hub::Connection;
 use crate::protocol::{ConnectionInfo, DisconnectTarget, ErrorCode, check_name};
 use crate::server::admin;
-use crate::server::guard::{Admin, Caller};
+use crate::server::guard::{Admin, Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::server::state::App;
@@ -30,16 +30,17 @@ fn id(text: &str) -> Result<Uuid, Problem> {
 pub(in crate::server) async fn list(
     State(app): State<Shared>,
     _: Admin,
-    Query(page): Query<Page>,
-) -> Json<List<ConnectionInfo>> {
+    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<List<ConnectionInfo>>, Problem> {
+    let Query(page) = page.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let limit = page.limit();
     let rows = app.connections.all().into_iter().filter(|c| page.after.is_none_or(|a| c.id() > a)).take(limit + 1);
     let rows = rows.map(|c| connection_info(&app, &c)).collect();
-    Json(List::page(rows, limit, |c: &ConnectionInfo| c.connection_id.to_string()))
+    Ok(Json(List::page(rows, limit, |c: &ConnectionInfo| c.connection_id.to_string())))
 }
 
 /// `GET /api/connections/stats`.
-pub(in crate::server) async fn stats(State(app): State<Shared>, _: Admin) -> Json<Value> {
+pub(in crate::server) async fn stats(State(app): State<Shared>, _: Admin) -> Json<admin::ConnectionStats> {
     Json(admin::connection_stats(&app))
 }
 
@@ -47,7 +48,7 @@ pub(in crate::server) async fn stats(State(app): State<Shared>, _: Admin) -> Jso
 pub(in crate::server) async fn one(
     State(app): State<Shared>,
     _: Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<ConnectionInfo>, Problem> {
     let c = app.connections.get(id(&text)?).ok_or_else(missing)?;
     Ok(Json(connection_info(&app, &c)))
@@ -57,7 +58,7 @@ pub(in crate::server) async fn one(
 pub(in crate::server) async fn disconnect(
     State(app): State<Shared>,
     Admin(by): Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<StatusCode, Problem> {
     match admin::disconnect(&app, &DisconnectTarget::Connection(id(&text)?), None, &by.name()) {
         0 => Err(missing()),
@@ -69,7 +70,7 @@ pub(in crate::server) async fn disconnect(
 pub(in crate::server) async fn of_client(
     State(app): State<Shared>,
     caller: Caller,
-    Path(client_id): Path<String>,
+    Segment(client_id): Segment,
 ) -> Result<Json<List<ConnectionInfo>>, Problem> {
     checked(&client_id)?;
     let all = app.connections.of_client(&client_id);
@@ -80,32 +81,41 @@ pub(in crate::server) async fn of_client(
 pub(in crate::server) async fn disconnect_client(
     State(app): State<Shared>,
     caller: Caller,
-    Path(client_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    Segment(client_id): Segment,
+) -> Result<Json<Disconnected>, Problem> {
     checked(&client_id)?;
     let all = theirs(&caller, app.connections.of_client(&client_id))?;
-    Ok(Json(json!({"disconnected": admin::close_all(&all, &format!("client {client_id}"), None, &caller.name())})))
+    let disconnected = admin::close_all(&all, &format!("client {client_id}"), None, &caller.name());
+    Ok(Json(Disconnected { disconnected }))
+}
+
+/// A user who is connected.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct ConnectedUser {
+    user_id: String,
+    connections: List<ConnectionInfo>,
 }
 
 /// `GET /api/users/{user_id}`: a user and his connections.
 pub(in crate::server) async fn of_user(
     State(app): State<Shared>,
     caller: Caller,
-    Path(user_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    Segment(user_id): Segment,
+) -> Result<Json<ConnectedUser>, Problem> {
     caller.must_be(Some(&user_id))?;
     let all = app.connections.of_user(&user_id);
-    Ok(Json(json!({"user_id": user_id, "connections": rows(&app, &all)})))
+    Ok(Json(ConnectedUser { user_id, connections: rows(&app, &all) }))
 }
 
 /// `DELETE /api/users/{user_id}`: closes all his connections with 4010.
 pub(in crate::server) async fn disconnect_user(
     State(app): State<Shared>,
     caller: Caller,
-    Path(user_id): Path<String>,
-) -> Result<Json<Value>, Problem> {
+    Segment(user_id): Segment,
+) -> Result<Json<Disconnected>, Problem> {
     caller.must_be(Some(&user_id))?;
-    Ok(Json(json!({"disconnected": admin::disconnect(&app, &DisconnectTarget::User(user_id), None, &caller.name())})))
+    let disconnected = admin::disconnect(&app, &DisconnectTarget::User(user_id), None, &caller.name());
+    Ok(Json(Disconnected { disconnected }))
 }
 
 /// Of a client's connections those the caller may know of: an administrator all, a user his own. Someone else's are refused.
@@ -122,9 +132,16 @@ fn rows(app: &App, all: &[Arc<Connection>]) -> List<ConnectionInfo> {
 }
 
 /// The query of the clean-up.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(in crate::server) struct Cleanup {
+    /// Without a message for so long.
     max_inactive_minutes: u64,
+}
+
+/// What a clean-up did.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::server) struct CleanedUp {
+    closed: usize,
 }
 
 /// `POST /api/connections/cleanup`: closes those without a message for that long with 4108.
@@ -132,11 +149,11 @@ pub(in crate::server) async fn cleanup(
     State(app): State<Shared>,
     Admin(by): Admin,
     query: Result<Query<Cleanup>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<CleanedUp>, Problem> {
     let Query(q) = query.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let closed = app.connections.close_inactive(app.clock.now_ms(), q.max_inactive_minutes.saturating_mul(60_000));
     tracing::info!(by = by.name(), minutes = q.max_inactive_minutes, closed, "inactive connections closed");
-    Ok(Json(json!({"closed": closed})))
+    Ok(Json(CleanedUp { closed }))
 }
 
 fn checked(client_id: &str) -> Result<(), Problem> {

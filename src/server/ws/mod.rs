@@ -22,10 +22,11 @@ mod welcome;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
@@ -41,14 +42,14 @@ pub(super) use sessions::Sessions;
 
 use self::welcome::Guest;
 use super::accept::Slot;
-use super::guard::{self, Peer};
+use super::guard::{self, Peer, Segment};
 use super::lanes::Load;
 use super::problem::Problem;
 use super::router::Shared;
 use super::state::App;
 use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::hub::ConnectionMeta;
-use crate::protocol::{ErrorCode, check_name};
+use crate::protocol::{ErrorCode, NAME_PATTERN, check_name};
 use crate::session::StreamDefaults;
 use crate::websocket;
 
@@ -81,13 +82,22 @@ impl Handover {
 }
 
 /// The query of `/ws`; what else is in it is ignored.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 pub(super) struct Params {
+    /// A JSON Web Token, for what cannot set a header. It is never logged.
     token: Option<String>,
+    /// What the client calls itself; made up where absent.
+    #[schemars(regex(pattern = NAME_PATTERN))]
     client_id: Option<String>,
+    /// A conversation to join at once.
+    #[schemars(regex(pattern = NAME_PATTERN))]
     conversation_id: Option<String>,
+    /// The format of streams that do not say theirs; `auto` where absent.
+    #[schemars(with = "Option<Encoding>")]
     encoding: Option<String>,
+    /// In hertz; required for raw encodings.
     sample_rate: Option<u32>,
+    /// Required for raw encodings.
     channels: Option<u32>,
 }
 
@@ -105,7 +115,7 @@ pub(super) async fn upgrade(
 pub(super) async fn upgrade_client(
     State(app): State<Shared>,
     peer: Peer,
-    Path(client_id): Path<String>,
+    Segment(client_id): Segment,
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
