@@ -186,7 +186,8 @@ async fn the_whole_session_is_there_again() {
     let (mut c, resumed) = resume(&server, &mut session, json!(seen)).await;
     let row = json!({"stream_id": "kept", "stream_index": kept["stream_index"], "received_bytes": 5_001});
     assert_eq!(resumed["streams"], json!([row]));
-    assert_eq!((&resumed["replayed"], &resumed["missed"]), (&json!(2), &json!(0)), "beginning and end of the raw one");
+    // Beginning and end of the raw one; and that it is in the conversation may be told once more.
+    assert!((2..=3).contains(&resumed["replayed"].as_u64().unwrap()) && resumed["missed"] == 0, "{resumed}");
     assert_eq!(c.expect("audio_started").await["seq"], raw["seq"]);
     let again = c.expect("audio_ended").await;
     assert_eq!((&again["seq"], &again["stream_id"]), (&raw_ended["seq"], &raw_ended["stream_id"]));
