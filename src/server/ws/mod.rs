@@ -1,5 +1,6 @@
 //! The WebSocket: from the handshake to the connection's task.
 
+mod acks;
 mod durable;
 mod echo;
 mod identity;

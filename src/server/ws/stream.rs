@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::STREAM_RESERVED_BYTES;
+use super::acks::Flush;
 use super::durable;
 use super::lane::Lane;
 use super::report::{decode_error, ended, reason_name};
@@ -15,7 +16,7 @@ use super::task::Task;
 use crate::hub::LiveStream;
 use crate::journal::Log;
 use crate::pipeline::{Progress, Reservation, RunState, StreamError, StreamPipeline};
-use crate::protocol::{AudioDropped, AudioLevel, AudioReceived, EndReason, ErrorCode, Event, ProtocolError, Topic};
+use crate::protocol::{AudioDropped, AudioLevel, EndReason, ErrorCode, Event, ProtocolError, Topic};
 use crate::server::state::App;
 use crate::sink::SinkEvent;
 use crate::sink::recorder::{RecordError, Recorded, RecordingHandle};
@@ -32,15 +33,6 @@ pub(super) enum End {
     Draining(EndReason, Option<String>),
     /// Its recording is being closed.
     Closing(EndReason, Option<String>),
-}
-
-/// An acknowledgement that was asked for.
-pub(super) struct Flush {
-    /// Once so many frames have passed.
-    frames: u64,
-    /// What to tell, once the log has reached a position.
-    passed: Option<(Progress, u64)>,
-    reply_to: Option<String>,
 }
 
 pub(super) type RecordingResult = Result<Recorded, RecordError>;
@@ -83,46 +75,12 @@ impl Stream {
         matches!(self.end, End::No)
     }
 
-    /// Whether all that was put in the log by then survives.
-    fn is_kept(&self, position: u64) -> bool {
-        self.log.as_ref().is_none_or(|log| log.reached(position))
-    }
-
-    /// Whether an acknowledgement still waits for the disk.
-    fn owes_acknowledgement(&self) -> bool {
-        let due = self.unkept_ack.is_some() || self.flushes.iter().any(|f| f.passed.is_some());
-        due && self.log.as_ref().is_some_and(|log| log.failure().is_none())
-    }
-
-    /// Where its log stands.
-    fn log_position(&self) -> u64 {
-        self.log.as_ref().map_or(0, Log::position)
-    }
-
-    /// Looks at the stream's work again, because a sink called.
-    pub(super) fn set_busy(&mut self) {
-        self.busy = true;
-    }
-
     /// Takes it out of the list of running streams.
     pub(super) fn unlist(&self, app: &App) {
         if app.streams.remove(&self.live)
             && let Some(c) = &self.live.meta.conversation_id
         {
             app.conversations.streaming(&self.live.meta.connection, c, false);
-        }
-    }
-
-    fn progress_event(&self, p: &Progress, now_us: u64) -> AudioReceived {
-        AudioReceived {
-            stream_id: Arc::clone(&self.stream_id),
-            received_bytes: p.received_bytes,
-            received_frames: p.received_frames,
-            decoded_ms: p.decoded_ms,
-            output_samples: p.output_samples,
-            buffered_ms: p.buffered_ms,
-            dropped_ms: p.dropped_ms,
-            processing_us: now_us.saturating_sub(p.newest_arrival_us),
         }
     }
 }
@@ -156,14 +114,6 @@ impl Task {
         let s = &mut self.streams[at];
         let held = s.pipeline.held_bytes() as u64;
         held <= STREAM_RESERVED_BYTES || s.reserved.grow_to(held.next_multiple_of(STRIDE_BYTES))
-    }
-
-    /// Acknowledges once all received so far has passed every sink.
-    pub(super) fn flush_stream(&mut self, index: u32, reply_to: Option<String>) {
-        if let Some(s) = self.streams.iter_mut().find(|s| s.index == index) {
-            s.flushes.push(Flush { frames: s.frames_in, passed: None, reply_to });
-            s.busy = true;
-        }
     }
 
     /// Lets a stream drain, then answers.
@@ -312,27 +262,7 @@ impl Task {
             self.fault(e, None, lane);
         }
         self.acknowledge_stream(at, lane);
-        let s = &mut self.streams[at];
-        if s.flushes.is_empty() {
-            return;
-        }
-        let p = s.pipeline.progress();
-        let passed = if s.pipeline.is_drained() { u64::MAX } else { p.received_frames };
-        let now_us = self.app.clock.now_us();
-        let position = s.log_position();
-        let mut flushes = std::mem::take(&mut s.flushes);
-        flushes.iter_mut().filter(|f| f.frames <= passed).for_each(|f| {
-            f.passed.get_or_insert((p, position));
-        });
-        let due: Vec<_> = flushes.extract_if(.., |f| f.passed.is_some_and(|(_, at)| s.is_kept(at))).collect();
-        s.flushes = flushes;
-        for Flush { passed, reply_to, .. } in due {
-            let s = &self.streams[at];
-            let ack = passed.map(|(p, _)| Event::AudioReceived(s.progress_event(&p, now_us)));
-            if let Some(ack) = ack {
-                self.send(&ack, reply_to.as_deref(), lane);
-            }
-        }
+        self.tell_flushes(at, lane);
     }
 
     fn tell_sink_event(&mut self, at: usize, event: SinkEvent, lane: &mut Lane) {
@@ -367,32 +297,6 @@ impl Task {
             }
         };
         self.send(&event, None, lane);
-    }
-
-    /// Sends the acknowledgements that are due after a read.
-    pub(super) fn acknowledge(&mut self, lane: &mut Lane) {
-        for at in 0..self.streams.len() {
-            self.acknowledge_stream(at, lane);
-        }
-    }
-
-    fn acknowledge_stream(&mut self, at: usize, lane: &mut Lane) {
-        let s = &mut self.streams[at];
-        let due = match &s.log {
-            None => s.pipeline.take_due_ack(),
-            Some(log) => {
-                // One waits at a time: the next will tell what came meanwhile.
-                if s.unkept_ack.is_none() {
-                    s.unkept_ack = s.pipeline.take_due_ack().map(|p| (p, log.position()));
-                }
-                s.unkept_ack.take_if(|(_, position)| log.reached(*position)).map(|(p, _)| p)
-            }
-        };
-        if let Some(p) = due {
-            lane.now_us = self.app.clock.now_us();
-            let ack = Event::AudioReceived(s.progress_event(&p, lane.now_us));
-            self.send(&ack, None, lane);
-        }
     }
 
     /// Where a stream's recording is closed (or it has none) and its end is due: tells it and removes the stream.
