@@ -9,9 +9,12 @@ mod pace;
 mod pages;
 mod problem;
 mod router;
+mod socket;
 mod state;
+mod tls;
 mod ws;
 
 pub use accept::{AcceptError, Listener};
 pub use lanes::Lanes;
 pub use state::{App, HealthStatus, Parts};
+pub use tls::TlsError;

@@ -1,7 +1,8 @@
 //! Every route in one list, and how a connection is served them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
@@ -17,6 +18,7 @@ use tower::ServiceExt;
 use super::guard::{self, Peer};
 use super::lanes::{Accepted, Load};
 use super::problem::Problem;
+use super::socket::Socket;
 use super::state::App;
 use super::ws::Handover;
 use super::{api, pages, ws};
@@ -27,6 +29,8 @@ pub(super) type Shared = Arc<App>;
 
 /// Largest request head; a token in the query fits.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// What is left for a request at the least; a timer of nothing fires before the first byte is read.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
 /// The routes of one worker.
 #[derive(Clone)]
@@ -46,6 +50,9 @@ impl Routes {
         let Accepted { socket, peer, slot } = accepted;
         let Ok(socket) = TcpStream::from_std(socket) else { return };
         let _ = socket.set_nodelay(true); // without it answers wait, that is all
+        let begun = Instant::now();
+        let patience = Duration::from_millis(self.app.config.server.handshake_timeout_ms);
+        let Some(socket) = secure(&self.app, socket, peer, patience).await else { return };
         let handover = Handover::new(self.tasks.clone(), slot, load);
         let router = self.router;
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
@@ -54,7 +61,8 @@ impl Routes {
             request.extensions_mut().insert(handover.clone());
             router.clone().oneshot(request)
         });
-        let timeout = Duration::from_millis(self.app.config.server.handshake_timeout_ms);
+        // The request must be whole before the handshake's time is over, TLS included.
+        let timeout = patience.saturating_sub(begun.elapsed()).max(SHORTEST_WAIT);
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(timeout)
@@ -73,6 +81,21 @@ impl Routes {
             tracing::debug!(%peer, error = %e, "HTTP connection ended");
         }
     }
+}
+
+/// The socket as HTTP is spoken on it, after the TLS handshake where there is one.
+async fn secure(app: &App, tcp: TcpStream, peer: SocketAddr, patience: Duration) -> Option<Socket> {
+    let Some(tls) = &app.tls else { return Some(Socket::Plain(tcp)) };
+    let shaken = tokio::select! {
+        shaken = tokio::time::timeout(patience, tls.accept(tcp)) => shaken,
+        () = app.draining.cancelled() => return None,
+    };
+    match shaken {
+        Ok(Ok(socket)) => return Some(socket),
+        Ok(Err(e)) => tracing::debug!(%peer, error = %e, "TLS handshake failed"),
+        Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+    }
+    None
 }
 
 fn router(app: &Arc<App>) -> Router {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use super::tls::{ServerTls, TlsError};
 use super::ws::Sessions;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -43,6 +44,8 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// Who checks tokens; `None` where authentication is off.
     pub auth: Option<Arc<Authenticator>>,
+    /// The certificate; `None` where TLS is another's business.
+    pub(super) tls: Option<Arc<ServerTls>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
     /// What the process uses.
@@ -83,12 +86,19 @@ pub enum HealthStatus {
 
 impl App {
     /// The shared state of a server that has not begun to listen.
-    pub fn new(config: Config, parts: Parts) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// [`TlsError`] where a certificate is configured that cannot be used.
+    pub fn new(config: Config, parts: Parts) -> Result<Arc<Self>, TlsError> {
         let Parts { recorder, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
-        Arc::new(Self {
+        let tls = match (&config.server.tls_cert, &config.server.tls_key) {
+            (Some(cert), Some(key)) => Some(Arc::new(ServerTls::open(cert, key)?)),
+            (None, _) | (_, None) => None, // one without the other is refused with the configuration
+        };
+        Ok(Arc::new(Self {
             config,
             clock: Clock::start(),
             connections: Connections::new(admission),
@@ -100,12 +110,24 @@ impl App {
             breakers,
             store,
             auth,
+            tls,
             memory,
             system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),
             drain_deadline_ms: AtomicU64::new(u64::MAX),
-        })
+        }))
+    }
+
+    /// Takes up renewed certificates for as long as it runs; for ever idle without TLS.
+    pub fn watch_certificate(&self) -> impl Future<Output = ()> + Send + 'static {
+        let tls = self.tls.clone();
+        async move {
+            match tls {
+                Some(tls) => tls.watch().await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Bounds on JSON before it is parsed.

@@ -25,7 +25,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -42,6 +41,7 @@ use super::guard::{self, Peer};
 use super::lanes::Load;
 use super::problem::Problem;
 use super::router::Shared;
+use super::socket::Socket;
 use super::state::App;
 use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::hub::ConnectionMeta;
@@ -153,7 +153,7 @@ async fn accept(
 /// Answers a handshake with 101 and runs `then` on the socket once the answer is out.
 fn switch<F, Fut>(mut request: Request, then: F) -> Result<Response, Problem>
 where
-    F: FnOnce(TcpStream, bytes::Bytes, (Slot, Load)) -> Fut + Send + 'static,
+    F: FnOnce(Socket, bytes::Bytes, (Slot, Load)) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
     let value = |name: header::HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
@@ -172,7 +172,7 @@ where
     let upgrade = hyper::upgrade::on(&mut request);
     handover.tasks.clone().spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else { return };
         let Some(held) = handover.take() else { return };
         drop(handover);
         Box::pin(then(parts.io.into_inner(), parts.read_buf, held)).await;
