@@ -145,9 +145,8 @@ impl ServerTls {
 impl Files {
     /// Both files' bytes, certificate first.
     fn read(&self) -> Result<(Seen, [Vec<u8>; 2]), TlsError> {
-        let read = |key, path: &PathBuf| {
-            fs::read(path).map_err(|source| TlsError::Read { key, path: path.clone(), source })
-        };
+        let read =
+            |key, path: &PathBuf| fs::read(path).map_err(|source| TlsError::Read { key, path: path.clone(), source });
         let bytes = [read("server.tls_cert", &self.cert)?, read("server.tls_key", &self.key)?];
         let mut hash = Sha256::new();
         for b in &bytes {

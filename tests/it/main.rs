@@ -8,5 +8,6 @@ mod logs;
 mod responder;
 mod resume;
 mod support;
+mod tls;
 mod token;
 mod ws;
