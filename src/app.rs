@@ -69,7 +69,7 @@ impl Server {
         let breakers = Arc::new(Breakers::default());
         breakers.observe(log_breaker);
         let services = Services::start()?;
-        let store = open_store(&config, &services)?;
+        let store = open_store(&config, &breakers, &services)?;
         let auth = open_auth(&config, &services, &store)?;
         let responder = responder(&config, &breakers, &services)?;
         let app = App::new(config, Parts { recorder, responder, breakers, store, auth })?;
@@ -183,11 +183,12 @@ fn log_breaker(change: &BreakerChange) {
     }
 }
 
-fn open_store(config: &Config, services: &Services) -> Result<Arc<dyn Store>, AppError> {
+fn open_store(config: &Config, breakers: &Breakers, services: &Services) -> Result<Arc<dyn Store>, AppError> {
     let url = config.store.url.expose().to_owned();
     let options = StoreOptions {
         history_messages: config.limits.history_messages,
         now_unix_ms: unix_ms(),
+        breaker: Some(breakers.get(store::BREAKER)),
         ..StoreOptions::default()
     };
     Ok(services.run(|| store::open(&url, options))??)

@@ -134,7 +134,7 @@ pub(super) fn close_all(all: &[Arc<Connection>], whom: &str, reason: Option<&str
 pub(super) fn alert(app: &App, content: Json, severity: AlertSeverity, by: &Speaker) -> usize {
     let notice = Notice::new(&Event::Alert { content, severity, from: Some(by.clone()) });
     let mut delivered = 0;
-    app.connections.for_each(|c| delivered += usize::from(c.outbox.share(&notice)));
+    app.connections.for_each_known(|c| delivered += usize::from(c.outbox.share(&notice)));
     tracing::warn!(by = name(by), ?severity, delivered, "message to all by an administrator");
     delivered
 }

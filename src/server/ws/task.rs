@@ -80,6 +80,8 @@ pub(super) struct Task {
     pub(super) reader: Option<Reader>,
     /// The session ends with the socket.
     pub(super) over: bool,
+    /// A newer connection of the same client took this one's place.
+    pub(super) superseded: bool,
     /// Which session the client wants to go on with, and the `id` to answer.
     pub(super) resuming: Option<Box<(ResumeRequest, Option<String>)>>,
     /// What it said meanwhile.
@@ -116,6 +118,7 @@ impl Task {
             mail,
             verifying: false,
             over: false,
+            superseded: false,
             resuming: None,
             said: Vec::new(),
             unsettled: false,
@@ -168,6 +171,7 @@ impl Task {
         websocket::encode(&mut lane.out, OpCode::Close, &websocket::close_payload(code.code(), reason));
         self.phase = Phase::Closing(self.app.clock.now_ms() + CLOSE_WAIT_MS);
         self.look_within(CLOSE_WAIT_MS);
+        self.superseded = code == CloseCode::Superseded;
         if code.ends_session() {
             self.over = true;
             self.app.sessions.end(self.connection.session_id());
