@@ -1,12 +1,14 @@
 //! Sockets: the accept loop, the worker threads, every route, the WebSocket.
 
 mod accept;
+mod addresses;
 mod admin;
 mod api;
 mod guard;
 mod lanes;
 mod pace;
 mod pages;
+mod peer;
 mod problem;
 mod router;
 mod socket;

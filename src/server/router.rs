@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode, header};
 use axum::middleware;
 use axum::routing::{delete, get, post};
 use hyper::body::Incoming;
@@ -14,9 +14,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::guard::{self, Peer};
+use super::guard;
 use super::lanes::{Accepted, Load};
+use super::peer::Peer;
 use super::problem::Problem;
 use super::socket::Socket;
 use super::state::App;
@@ -29,6 +31,8 @@ pub(super) type Shared = Arc<App>;
 
 /// Largest request head; a token in the query fits.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a browser need not ask again; none keeps an answer longer than two hours.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(2 * 3_600);
 /// What is left for a request at the least; a timer of nothing fires before the first byte is read.
 const SHORTEST_WAIT: Duration = Duration::from_millis(10);
 
@@ -53,11 +57,14 @@ impl Routes {
         let begun = Instant::now();
         let patience = Duration::from_millis(self.app.config.server.handshake_timeout_ms);
         let Some(socket) = secure(&self.app, socket, peer, patience).await else { return };
+        let is_surplus = slot.address.as_ref().is_some_and(|counted| counted.is_surplus);
         let handover = Handover::new(self.tasks.clone(), slot, load);
-        let router = self.router;
+        let router = if is_surplus { Router::new().fallback(|| async { ws::crowded() }) } else { self.router };
+        let trusted = &self.app.config.server.trusted_proxies;
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
             let mut request: Request = request.map(axum::body::Body::new);
-            request.extensions_mut().insert(Peer(peer));
+            let from = Peer::of(peer, request.headers(), trusted);
+            request.extensions_mut().insert(from);
             request.extensions_mut().insert(handover.clone());
             router.clone().oneshot(request)
         });
@@ -66,6 +73,7 @@ impl Routes {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(timeout)
+            .keep_alive(!is_surplus)
             .max_buf_size(HEAD_BYTES_MAX)
             .serve_connection(TokioIo::new(socket), service)
             .with_upgrades();
@@ -96,6 +104,17 @@ async fn secure(app: &App, tcp: TcpStream, peer: SocketAddr, patience: Duration)
         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
     }
     None
+}
+
+/// Lets the scripts of pages that may connect read answers, and asks nobody for cookies: none is ever a credential here.
+fn cross_origin(app: &Arc<App>) -> CorsLayer {
+    let app = Arc::clone(app);
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(move |_, parts| guard::origin_may(&app, &parts.headers)))
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::RANGE])
+        .expose_headers([header::ACCEPT_RANGES, header::CONTENT_RANGE, header::ETAG, header::RETRY_AFTER])
+        .max_age(PREFLIGHT_AGE)
 }
 
 fn router(app: &Arc<App>) -> Router {
@@ -137,6 +156,7 @@ fn router(app: &Arc<App>) -> Router {
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             response
         })
+        .layer(cross_origin(app))
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard::check_origin))
         .with_state(Arc::clone(app))
 }

@@ -4,6 +4,7 @@
 mod audio;
 mod failures;
 mod http;
+mod limits;
 mod logs;
 mod responder;
 mod resume;

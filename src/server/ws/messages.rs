@@ -10,6 +10,7 @@ use crate::hub::Connection;
 use crate::protocol::{CloseCode, ConnectionInfo, ErrorCode, Event, ListenTarget, ProtocolError, ServerState};
 use crate::server::admin;
 use crate::server::api::health;
+use crate::server::peer::shown;
 use crate::server::state::App;
 use crate::session::{Effect, Query, Route};
 use crate::upstream::{Question, Reply};
@@ -209,7 +210,7 @@ pub(crate) fn connection_info(app: &App, c: &Connection) -> ConnectionInfo {
         client_id: c.client_id().to_owned(),
         user_id: identity.user_id.clone(),
         roles: identity.roles.clone(),
-        remote_addr: meta.remote_addr.to_string(),
+        remote_addr: shown(meta.remote_addr),
         user_agent: meta.user_agent.clone(),
         state: c.state(),
         connected_at: rfc3339(meta.connected_unix_ms),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use uuid::Uuid;
 
+use super::RETRY_AFTER_MS;
 use super::identity::{expires_ms, revoked};
 use super::mail::Mail;
 use super::task::{Task, Wire};
@@ -28,8 +29,6 @@ const STRANGER_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 const AUDIO_QUEUE_BYTES: usize = 128 * 1024;
 /// Conversations a connection may join.
 const CONVERSATIONS_MAX: usize = 32;
-/// When a client refused for lack of room may try again.
-const RETRY_AFTER_MS: u64 = 2_000;
 
 /// Someone whose handshake was accepted.
 pub(super) struct Guest {
