@@ -21,6 +21,7 @@ const LISTENERS_MAX: usize = 64;
 impl Task {
     /// Takes a binary message.
     pub(super) fn binary(&mut self, payload: &[u8], now_us: u64, lane: &mut Lane) {
+        self.connection.counters.last_message_ms.store(now_us / 1_000, Relaxed);
         match self.session.route_binary(payload) {
             Route::Audio { index, skip } => self.audio(index, &payload[skip..], now_us, lane),
             Route::OpenFirst(open) => {
@@ -39,6 +40,9 @@ impl Task {
     /// Takes a text message.
     pub(super) fn text(&mut self, text: &str, now_us: u64, lane: &mut Lane) {
         let message = self.session.read(text);
+        if !message.is_heartbeat() {
+            self.connection.counters.last_message_ms.store(now_us / 1_000, Relaxed);
+        }
         if !message.is_audio()
             && let Err(e) = self.limits.message()
         {

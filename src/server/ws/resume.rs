@@ -164,6 +164,7 @@ impl Task {
         self.connection.outbox.wake();
         let now_ms = lane.now_us / 1_000;
         self.connection.counters.last_activity_ms.store(now_ms, Relaxed);
+        self.connection.counters.last_message_ms.store(now_ms, Relaxed);
         self.streams.iter_mut().for_each(|s| s.heard_ms = now_ms);
         (self.socket, self.slot, self.reader) = (socket.unpack().ok(), slot, Some(reader));
         (self.out, self.deferred, self.pinged_ms, self.wrote_ms) = (unsent, false, None, now_ms);

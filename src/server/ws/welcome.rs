@@ -63,6 +63,7 @@ impl Guest {
         };
         let now_ms = app.clock.now_ms();
         connection.counters.last_activity_ms.store(now_ms, Relaxed);
+        connection.counters.last_message_ms.store(now_ms, Relaxed);
         if revoked(app, &connection) {
             connection.outbox.close(CloseCode::Unauthenticated, "the token has been revoked");
         }

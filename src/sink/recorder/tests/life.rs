@@ -231,7 +231,11 @@ fn the_oldest_make_room_within_the_quota_and_a_running_one_cannot_break_it() {
     });
     assert_eq!(
         events,
-        [SinkEvent::Failed { sink: "recorder", message: "the space for recordings is used up".to_owned() }]
+        [SinkEvent::Failed {
+            sink: "recorder",
+            by_limit: true,
+            message: "the space for recordings is used up".to_owned()
+        }]
     );
     assert!(service.status().bytes <= quota);
     assert!(endless.close("end").blocking_recv().unwrap().is_err());
