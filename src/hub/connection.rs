@@ -128,8 +128,8 @@ impl Connection {
     }
 
     pub(super) fn set_identity(&self, identity: Identity) {
-        self.known.store(true, Ordering::Release);
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
+        self.known.store(true, Ordering::Release);
     }
 
     pub(super) fn take_over(&self, newer: &Self) {

@@ -279,8 +279,7 @@ impl Connections {
         let mut closed = 0;
         self.for_each(|c| {
             if now_ms.saturating_sub(c.counters.last_message_ms.load(Ordering::Relaxed)) >= inactive_ms {
-                c.outbox.close(CloseCode::Idle, "inactive");
-                closed += 1;
+                closed += usize::from(c.outbox.close(CloseCode::Idle, "inactive"));
             }
         });
         closed

@@ -5,6 +5,7 @@ mod addresses;
 mod admin;
 mod api;
 mod guard;
+mod index;
 mod lanes;
 mod pace;
 mod pages;
@@ -17,6 +18,7 @@ mod tls;
 mod ws;
 
 pub use accept::{AcceptError, Listener};
+pub use index::RecordingIndex;
 pub use lanes::Lanes;
 pub use state::{App, HealthStatus, Parts};
 pub use tls::TlsError;

@@ -195,7 +195,7 @@ async fn a_certificate_that_cannot_be_used_stops_the_start() {
     std::fs::write(&nothing, "no PEM here").unwrap();
     for (cert, key, says) in [
         (nothing.clone(), certs.key(), "server.tls_cert: "),
-        (certs.cert(), nothing.clone(), "server.tls_key: "),
+        (certs.cert(), nothing, "server.tls_key: "),
         (certs.cert(), other.key(), "KeyMismatch"),
         (certs.cert(), certs.cert(), "server.tls_key: "),
     ] {

@@ -14,7 +14,7 @@ use crate::protocol::{
     BroadcastRequest, ErrorCode, Event, HistoryMessage, Identity, Json, ProtocolError, Speaker, Timestamp,
 };
 use crate::server::state::App;
-use crate::session::PeopleAct;
+use crate::session::{PeopleAct, TYPING_MS};
 use crate::store::{Appended, NewMessage, Owner, StoreError, StoredMessage};
 
 /// Bytes of messages in one answer: a client that asks for more gets them by asking again after the last.
@@ -28,6 +28,7 @@ impl Task {
             PeopleAct::Post { conversation_id, content } => self.post(conversation_id, content, reply_to, lane),
             PeopleAct::Typing { conversation_id, active } => {
                 self.app.conversations.typing(&self.connection, &conversation_id, active);
+                self.look_within(TYPING_MS);
             }
             PeopleAct::Presence(conversation_id) => {
                 let members = self.app.conversations.members(&conversation_id);
@@ -196,7 +197,7 @@ impl Post {
 
 /// Hands a broadcast to whom it is for. Returns how many that were.
 pub(in crate::server) fn deliver(app: &App, request: &BroadcastRequest, notice: &Notice, sender: Option<u64>) -> usize {
-    let skip = |c: &Connection| Some(c.key()) == sender || request.exclude.contains(&c.id());
+    let skip = |c: &Connection| !c.is_known() || Some(c.key()) == sender || request.exclude.contains(&c.id());
     let Some(target) = &request.target else {
         let mut delivered = 0;
         app.connections.for_each_known(|c| delivered += usize::from(!skip(c) && c.outbox.share(notice)));

@@ -140,7 +140,7 @@ async fn narrow(server: &TestServer) -> Client {
     socket.set_recv_buffer_size(8 * 1024).unwrap();
     let stream = MaybeTlsStream::Plain(socket.connect(server.addr).await.unwrap());
     let (ws, _) = tokio_tungstenite::client_async(format!("ws://{}/ws", server.addr), stream).await.unwrap();
-    let mut c = Client { ws, hello: json!(null), binary: Vec::new(), text: std::collections::VecDeque::new() };
+    let mut c = Client::over(ws, json!(null));
     c.hello = c.expect("connection_established").await;
     c
 }
