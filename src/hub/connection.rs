@@ -35,7 +35,7 @@ pub struct Counters {
     pub errors: AtomicU64,
     /// On the server's monotonic clock.
     pub last_activity_ms: AtomicU64,
-    /// Last message that was not the heartbeat's, milliseconds of the monotonic clock.
+    /// Last message that was not the heartbeat's, on the same clock.
     pub last_message_ms: AtomicU64,
 }
 
@@ -122,14 +122,14 @@ impl Connection {
         Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether it has said who it is, where that is required.
-    pub fn is_known(&self) -> bool {
-        self.known.load(Ordering::Acquire)
-    }
-
     pub(super) fn set_identity(&self, identity: Identity) {
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
         self.known.store(true, Ordering::Release);
+    }
+
+    /// Whether it has said who it is, where that is asked: what others say to everyone is not for strangers.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
     }
 
     pub(super) fn take_over(&self, newer: &Self) {

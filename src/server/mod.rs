@@ -4,6 +4,7 @@ mod accept;
 mod addresses;
 mod admin;
 mod api;
+mod documents;
 mod guard;
 mod index;
 mod lanes;

@@ -4,6 +4,7 @@
 mod admin;
 mod admission;
 mod audio;
+mod documents;
 mod failures;
 mod http;
 mod identity;
