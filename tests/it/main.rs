@@ -3,8 +3,10 @@
 
 mod audio;
 mod failures;
+mod hostile;
 mod http;
 mod logs;
+mod replay;
 mod responder;
 mod resume;
 mod support;

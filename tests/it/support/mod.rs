@@ -1,6 +1,8 @@
 //! A server on a free port with its data in a temporary folder, and a WebSocket client that is not ours (tungstenite).
 
+pub mod ordinary;
 pub mod process;
+pub mod proxy;
 pub mod sound;
 
 use std::collections::VecDeque;
@@ -103,6 +105,16 @@ impl Client {
         let (mut ws, _) = tokio_tungstenite::connect_async(format!("ws://{addr}{path}")).await.unwrap();
         let hello = next_json(&mut ws).await;
         assert_eq!(hello["type"], "connection_established");
+        Self { ws, hello, binary: Vec::new(), text: VecDeque::new() }
+    }
+
+    /// One whose socket holds little, so that what it does not read waits at the server.
+    pub async fn narrow(addr: SocketAddr, path: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(addr).await.unwrap());
+        let (mut ws, _) = tokio_tungstenite::client_async(format!("ws://{addr}{path}"), stream).await.unwrap();
+        let hello = next_json(&mut ws).await;
         Self { ws, hello, binary: Vec::new(), text: VecDeque::new() }
     }
 
