@@ -9,6 +9,7 @@ mod logs;
 mod replay;
 mod responder;
 mod resume;
+mod soak;
 mod support;
 mod token;
 mod ws;
