@@ -238,3 +238,21 @@ async fn levels_and_speech_are_told_to_who_asked() {
         }
     }
 }
+
+#[tokio::test]
+async fn who_leaves_a_conversation_is_heard_there_no_more() {
+    let server = TestServer::start();
+    let mut ear = server.connect_to("/ws?conversation_id=house").await;
+    let mut speaker = server.connect_to("/ws?conversation_id=house").await;
+    ear.send(json!({"type": "listen_start", "conversation_id": "house"})).await;
+    let listening = ear.expect("listening").await;
+    speaker.start_with(json!({"format": pcm16k(), "conversation_id": "house"})).await;
+    speaker.send_binary(&sine16k(1_600)).await;
+    speaker.send(json!({"type": "leave_conversation", "conversation_id": "house"})).await;
+    let ended = speaker.expect("audio_ended").await;
+    assert_eq!((ended["reason"].as_str(), ended["output_samples"].as_u64()), (Some("end"), Some(1_600)));
+    assert_eq!(heard(&mut ear).await.iter().map(|f| f.samples.len()).sum::<usize>(), 1_600);
+    ear.send(json!({"type": "leave_conversation", "conversation_id": "house"})).await;
+    assert_eq!(ear.expect("listening_stopped").await["listener_id"], listening["listener_id"]);
+    ear.expect("conversation_left").await;
+}
