@@ -22,8 +22,8 @@ use crate::support::{Client, http, http_json, samples, sine16k};
 const CUT_STREAMS: u64 = 4;
 /// Between two fillings of the disk.
 const DISK_EVERY: Duration = Duration::from_secs(15);
-/// Recordings are kept so long, for whoever still compares one.
-const KEPT_MS: u64 = 10_000;
+/// Recordings are kept so long, for whoever still compares one: longer than a session waits for its client.
+const KEPT_MS: u64 = 40_000;
 /// How long a reader does not read: until its queue of messages is full several times over.
 const UNREAD: Duration = Duration::from_secs(6);
 
