@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use voxgate::config::{AuthMode, Secret};
 use voxgate::websocket::{OpCode, encode_masked};
 
 use crate::support::ordinary::Ordinary;
+use crate::support::process::ServerProcess;
 use crate::support::{Client, TestServer, http_json, sine16k};
 
 const UPGRADE: &str = "Host: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -154,35 +154,6 @@ async fn dripped_headers_are_cut_at_their_deadline_and_hold_up_nobody() {
         assert!(took < Duration::from_secs(5), "cut after {took:?}");
     }
     ordinary.was_not_disturbed(&server).await;
-}
-
-/// Row 4.
-#[tokio::test]
-async fn who_never_says_who_he_is_is_closed_after_five_seconds() {
-    let server = TestServer::with(|c| {
-        c.auth.mode = AuthMode::Jwt;
-        c.auth.hs256_secret = Some(Secret::new("0123456789abcdef0123456789abcdef"));
-    });
-    let begun = Instant::now();
-    let mut strangers = Vec::new();
-    for _ in 0..20 {
-        strangers.push(server.connect().await);
-    }
-    for c in &mut strangers {
-        c.send(json!({"type": "audio_start", "format": pcm16k()})).await;
-        c.expect_error("UNAUTHENTICATED").await;
-        c.send_binary(&[0; 8_000]).await;
-    }
-    let mut big = server.connect().await;
-    big.send(json!({"type": "authenticate", "token": "x".repeat(20_000)})).await;
-    assert_eq!(big.closed().await, 1009, "until then its buffers are tiny");
-    for c in &mut strangers {
-        assert_eq!(c.closed().await, 4001);
-    }
-    let took = begun.elapsed();
-    assert!((Duration::from_secs(4)..Duration::from_secs(10)).contains(&took), "{took:?}");
-    let (status, _) = http_json(server.addr, "GET", "/health").await;
-    assert_eq!(status, 200);
 }
 
 /// A socket after the handshake, its hello read.
@@ -336,4 +307,27 @@ async fn a_storm_of_clients_that_come_back_finds_its_sessions() {
     let ends = storm.join_all().await;
     assert_eq!(ends, vec![Some(640); CLIENTS]);
     ordinary.was_not_disturbed(&server).await;
+}
+
+/// Row 29, the process itself: SIGTERM with a stream open.
+#[tokio::test]
+async fn sigterm_waits_for_streams_and_exits_with_0() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = ServerProcess::start(data.path(), &[]);
+    let (mut idle, mut busy) = (server.connect().await, server.connect().await);
+    let started = busy.start(pcm16k()).await;
+    busy.send_binary(&sine16k(8_000)).await;
+    server.terminate();
+    assert_eq!(idle.expect("status_update").await["state"], "draining");
+    assert_eq!(idle.closed().await, 4202);
+    assert!(TcpStream::connect(server.addr).await.is_err(), "nobody is accepted any more");
+    busy.send_binary(&sine16k(8_000)).await;
+    let ended = busy.end().await;
+    assert_eq!((&ended["reason"], &ended["output_samples"]), (&json!("end"), &json!(16_000)));
+    assert_eq!(busy.closed().await, 4202);
+    drop((idle, busy));
+    assert_eq!(server.exit_code().await, Some(0));
+    let id = started["recording_id"].as_str().unwrap();
+    let wav = hound::WavReader::open(data.path().join(format!("recordings/{id}.wav"))).unwrap();
+    assert_eq!(wav.len(), 16_000);
 }

@@ -126,16 +126,20 @@ impl Chaos {
         }
     }
 
-    /// Deletes finished recordings, so that the small disk has room.
+    /// Deletes old recordings, so that the small disk has room.
     async fn sweep(&self) {
-        let (_, list) = http_json(self.server, "GET", "/api/recordings?limit=500").await;
-        for item in list["items"].as_array().unwrap() {
-            // One that another worker still compares is seldom older than this.
-            let ended_ms = item["ended_at_ms"].as_u64().unwrap_or(u64::MAX);
-            if item["state"] != "recording" && ended_ms.saturating_add(KEPT_MS) < unix_ms() {
-                let path = format!("/api/recordings/{}", item["id"].as_str().unwrap());
-                http(self.server, "DELETE", &path, "", b"").await;
+        let mut path = "/api/recordings?limit=500".to_owned();
+        loop {
+            let (_, list) = http_json(self.server, "GET", &path).await;
+            for item in list["items"].as_array().unwrap() {
+                let ended_ms = item["ended_at_ms"].as_u64().unwrap_or(u64::MAX);
+                if item["state"] != "recording" && ended_ms.saturating_add(KEPT_MS) < unix_ms() {
+                    let path = format!("/api/recordings/{}", item["id"].as_str().unwrap());
+                    http(self.server, "DELETE", &path, "", b"").await;
+                }
             }
+            let Some(next) = list["next"].as_str() else { return };
+            path = format!("/api/recordings?limit=500&after={next}");
         }
     }
 
