@@ -125,6 +125,11 @@ impl Connection {
         self.known.store(true, Ordering::Release);
     }
 
+    /// Whether it has said who it is, where that is asked: what others say to everyone is not for strangers.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
     pub(super) fn take_over(&self, newer: &Self) {
         *self.meta.lock().unwrap_or_else(PoisonError::into_inner) = newer.meta();
         let identity = newer.identity();
