@@ -94,6 +94,28 @@ async fn who_reads_no_messages_is_closed_with_4111_and_nobody_else_notices() {
     ordinary.was_not_disturbed(&server).await;
 }
 
+/// Row 1, the other side of it: the store takes a burst in one group and tells of it at once. Who reads is not slow for that.
+#[tokio::test]
+async fn a_burst_that_comes_at_once_closes_nobody_who_reads() {
+    const BURST: usize = 195; // of the 200 that may be said at once, a join before them
+    let server = TestServer::start();
+    let mut speaker = server.connect_to("/ws/speaker?conversation_id=house").await;
+    let mut member = server.connect_to("/ws/member?conversation_id=house").await;
+    for c in [&mut speaker, &mut member] {
+        c.expect("conversation_joined").await;
+    }
+    let mut burst = Vec::new();
+    for n in 0..BURST {
+        let message = json!({"type": "message", "conversation_id": "house", "content": n}).to_string();
+        encode_masked(&mut burst, OpCode::Text, message.as_bytes(), [0; 4]);
+    }
+    speaker.ws.get_mut().write_all(&burst).await.unwrap();
+    for n in 0..BURST {
+        assert_eq!(member.expect("message").await["content"], n);
+        speaker.expect("message_accepted").await;
+    }
+}
+
 /// Row 2: a peer that takes no byte, though it sends. The blocked write is found; the session stays resumable.
 #[tokio::test]
 async fn a_blocked_write_is_found_and_the_session_stays_resumable() {

@@ -114,6 +114,7 @@ impl Task {
             }
             lane.out.clear();
         }
+        self.connection.outbox.set_blocked(!self.out.is_empty());
         if self.phase == Phase::Closing(0) && self.out.is_empty() {
             self.lost();
         }
