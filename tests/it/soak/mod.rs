@@ -1,5 +1,6 @@
 //! Everything at once for minutes: load, cut connections, killed clients, readers that do not read, a disk that fills. What must hold:
 //! memory is flat, no descriptor and no thread stays behind, nothing acknowledged is lost. Ignored unless asked for: `scripts/soak`.
+#![allow(clippy::print_stdout, reason = "the figures are what it is run for")]
 
 mod chaos;
 mod disk;
