@@ -234,6 +234,7 @@ fn json_lines(results: &[Sent]) -> String {
     let line = |(name, outcome): &Sent| match outcome {
         Ok(outcome) => json!({
             "stream": name, "ok": outcome.is_complete(), "sent_bytes": outcome.sent_bytes, "acked_bytes": outcome.acked_bytes,
+            "reconnected": outcome.reconnected,
             "ended": outcome.ended, "warnings": outcome.warnings,
         }),
         Err(error) => json!({"stream": name, "ok": false, "error": error.to_string()}),

@@ -75,6 +75,12 @@ pub enum ClientError {
         /// For people.
         message: String,
     },
+    /// The connection broke and the server does not go on with the session.
+    #[error("the connection broke and the session could not be resumed: {message}")]
+    NotResumed {
+        /// The server's words.
+        message: String,
+    },
     /// A message that is not the protocol's.
     #[error("the server sent a message that is not the protocol's: {0}")]
     Message(#[from] serde_json::Error),

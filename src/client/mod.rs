@@ -3,6 +3,7 @@
 //! Speaks the protocol as written and nothing else: it knows no server, no configuration and no terminal.
 
 pub mod bench;
+mod comeback;
 mod connection;
 mod error;
 pub mod listen;

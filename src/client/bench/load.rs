@@ -390,6 +390,7 @@ impl Stream {
             }
             Ok(
                 ServerMessage::ConnectionEstablished { .. }
+                | ServerMessage::Resumed { .. }
                 | ServerMessage::AudioReceived { .. }
                 | ServerMessage::Listening { .. }
                 | ServerMessage::ListeningChanged { .. }

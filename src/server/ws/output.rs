@@ -118,6 +118,7 @@ impl Task {
             }
             lane.out.clear();
         }
+        self.connection.outbox.set_blocked(!self.out.is_empty());
         if self.phase == Phase::Closing(0) && !self.has_unsent() {
             self.lost();
         }

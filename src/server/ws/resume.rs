@@ -103,6 +103,7 @@ impl Task {
         self.phase = Phase::Detached(until_ms);
         (self.socket, self.slot) = (None, None);
         (self.out, self.deferred, self.pinged_ms) = (Vec::new(), false, None);
+        self.connection.outbox.set_blocked(false);
         self.connection.outbox.reopen();
         self.session.lost(self.connection.outbox.take_lost());
         self.connection.outbox.wake(); // what waits there is kept for later

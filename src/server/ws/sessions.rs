@@ -30,12 +30,39 @@ impl Token {
     }
 }
 
-struct Entry {
-    connection: Arc<Connection>,
-    mail: Arc<Mail>,
+/// The tokens that resume a session.
+#[derive(Clone, Copy, Debug)]
+struct Tokens {
     current: Token,
     /// The one that was used last: good until the client is heard on the new socket, so that a lost answer locks nobody out.
     used: Option<Token>,
+}
+
+impl Tokens {
+    fn new() -> Self {
+        Self { current: Token::random(), used: None }
+    }
+
+    /// What they are once `token` was used; none where it resumes nothing.
+    fn after(self, token: &str) -> Option<Self> {
+        let used = match self.used {
+            _ if self.current.is(token) => self.current,
+            Some(used) if used.is(token) => used,
+            Some(_) | None => return None,
+        };
+        Some(Self { current: Token::random(), used: Some(used) })
+    }
+
+    /// The client was heard: the one it used is good no more.
+    fn settle(&mut self) {
+        self.used = None;
+    }
+}
+
+struct Entry {
+    connection: Arc<Connection>,
+    mail: Arc<Mail>,
+    tokens: Tokens,
 }
 
 /// All sessions.
@@ -47,10 +74,10 @@ pub(in crate::server) struct Sessions {
 impl Sessions {
     /// Lists a connection's session. Returns the token that resumes it.
     pub(super) fn open(&self, connection: &Arc<Connection>, mail: &Arc<Mail>) -> String {
-        let current = Token::random();
-        let entry = Entry { connection: Arc::clone(connection), mail: Arc::clone(mail), current, used: None };
+        let tokens = Tokens::new();
+        let entry = Entry { connection: Arc::clone(connection), mail: Arc::clone(mail), tokens };
         self.lock().insert(connection.session_id(), entry);
-        current.text()
+        tokens.current.text()
     }
 
     /// Puts the letter that `write` makes of the session's new token into its mail, if `token` resumes it and it is the same user's.
@@ -64,14 +91,12 @@ impl Sessions {
     ) -> bool {
         let mut index = self.lock();
         let Some(entry) = index.get_mut(&session_id) else { return false };
-        let good = entry.current.is(token) || entry.used.is_some_and(|t| t.is(token));
-        if !good || entry.connection.identity().user_id.as_deref() != user_id {
+        let Some(tokens) = entry.tokens.after(token) else { return false };
+        if entry.connection.identity().user_id.as_deref() != user_id {
             return false;
         }
-        let new = Token::random();
-        let Some(letter) = write(new.text()) else { return false };
-        entry.used = Some(if entry.current.is(token) { entry.current } else { entry.used.unwrap_or(entry.current) });
-        entry.current = new;
+        let Some(letter) = write(tokens.current.text()) else { return false };
+        entry.tokens = tokens;
         entry.mail.put(letter);
         entry.connection.outbox.wake();
         true
@@ -80,7 +105,7 @@ impl Sessions {
     /// The client was heard on its new socket: the token it used is good no more.
     pub(super) fn settle(&self, session_id: Uuid) {
         if let Some(entry) = self.lock().get_mut(&session_id) {
-            entry.used = None;
+            entry.tokens.settle();
         }
     }
 
@@ -101,5 +126,55 @@ impl Sessions {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client whose sockets drop at any moment, and someone who tries all he has seen, in ten thousand turns. At every moment exactly
+    /// the tokens of the protocol are good: the newest, and until the client is heard the one it used.
+    #[test]
+    fn of_all_tokens_ever_given_only_the_newest_and_the_unsettled_are_good() {
+        let mut dice = 1u64;
+        let mut below = |n: usize| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) as usize % n
+        };
+        let mut tokens = Tokens::new();
+        let mut given = vec![tokens.current.text()];
+        // What the client holds, by its place in `given`; and which used one is not settled.
+        let (mut held, mut unsettled) = (0, None);
+        for _ in 0..10_000 {
+            let newest = given.len() - 1;
+            match below(4) {
+                // It comes back; the answer may be lost on the way.
+                0 | 1 => {
+                    tokens =
+                        tokens.after(&given[held]).expect("who holds the newest or the unsettled is never locked out");
+                    given.push(tokens.current.text());
+                    unsettled = Some(held);
+                    if below(2) == 0 {
+                        held = newest + 1;
+                    }
+                }
+                // It is heard: only who got the answer is.
+                2 if held == newest => {
+                    tokens.settle();
+                    unsettled = None;
+                }
+                2 => {}
+                // Someone else tries one that was given once.
+                _ => {
+                    let guess = below(given.len());
+                    let good = guess == newest || Some(guess) == unsettled;
+                    assert_eq!(tokens.after(&given[guess]).is_some(), good, "token {guess} of {newest}");
+                }
+            }
+        }
+        for wrong in ["", "0", &"0".repeat(32), &given[0].to_uppercase(), &format!("+{}", &given[0][1..])] {
+            assert!(tokens.after(wrong).is_none(), "{wrong}");
+        }
     }
 }

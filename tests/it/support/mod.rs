@@ -2,7 +2,9 @@
 
 pub mod certs;
 pub mod jwt;
+pub mod ordinary;
 pub mod process;
+pub mod proxy;
 pub mod sound;
 
 use std::collections::VecDeque;
@@ -117,6 +119,16 @@ impl Client {
 
     pub fn over(ws: WebSocketStream<MaybeTlsStream<TcpStream>>, hello: Value) -> Self {
         Self { ws, hello, binary: Vec::new(), text: VecDeque::new(), subprotocol: None }
+    }
+
+    /// One whose socket holds little, so that what it does not read waits at the server.
+    pub async fn narrow(addr: SocketAddr, path: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(addr).await.unwrap());
+        let (mut ws, _) = tokio_tungstenite::client_async(format!("ws://{addr}{path}"), stream).await.unwrap();
+        let hello = next_json(&mut ws).await;
+        Self::over(ws, hello)
     }
 
     pub async fn send(&mut self, message: Value) {
