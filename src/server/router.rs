@@ -100,7 +100,8 @@ fn router(app: &Arc<App>) -> Router {
         .route("/api/recordings/{id}", get(api::recordings::one).delete(api::recordings::delete))
         .route("/api/decode", post(api::decode::decode))
         .route("/admin/circuit-breakers/reset", post(api::breakers::reset))
-        .route("/", get(pages::index));
+        .route("/", get(pages::index))
+        .route("/page/{file}", get(pages::file));
     if app.config.server.echo {
         router = router.route("/ws/echo", get(ws::echo));
     }
