@@ -109,6 +109,7 @@ export class Conversation {
     const inside = this.#id !== null;
     $<HTMLInputElement>("room").readOnly = inside;
     say($("join-button"), inside ? "Leave" : "Join");
+    $("join-button").classList.toggle("second", inside);
     $("write").hidden = !inside;
     $("listen-row").hidden = !inside;
     if (inside || $("room-hint").dataset["tone"] !== "bad") say($("room-hint"), "Who is in it can read what you write, and listen while you speak.");

@@ -55,6 +55,19 @@ export function eachFrame(draw: () => void): () => void {
   };
 }
 
+/** A name for a stream, unlike all others; `title` reads it back. */
+export function streamName(what: string): string {
+  const made = what.normalize("NFKD").replace(/[^A-Za-z0-9_-]+/g, "_").slice(0, 50);
+  return `${made || "file"}--${Math.random().toString(36).slice(2, 8)}`;
+}
+
+/** What a stream's name says to people. */
+export function title(name: string): string {
+  const what = /^(.*)--[a-z0-9]{1,6}$/.exec(name)?.[1];
+  if (what === "mic") return "Microphone";
+  return what?.replaceAll("_", " ") ?? "Stream";
+}
+
 export const clock = (s: number) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
 export const seconds = (s: number) => `${s.toFixed(1)} s`;
 export const dbfs = (linear: number) => Math.max(-60, 20 * Math.log10(Math.max(linear, 1e-6)));

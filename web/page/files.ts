@@ -1,6 +1,6 @@
 // Files: dropped or chosen, streamed as fast as they sound or as fast as the line is.
 import type { VoxgateClient } from "../client/src/index.js";
-import { $, clock, el, say, size } from "./dom.js";
+import { $, clock, el, say, size, streamName } from "./dom.js";
 
 export interface FilesHost {
   client(): VoxgateClient;
@@ -43,6 +43,7 @@ export class Files {
     const lengthS = inTime ? await playingTime(file) : null;
     const conversationId = this.host.conversation();
     const stream = this.host.client().openStream({
+      name: streamName(file.name.replace(/\.[^.]*$/, "")),
       format: { encoding: "auto" },
       ackMs: 200,
       ringBytes: RING_BYTES,

@@ -1,6 +1,6 @@
 // The button: starts and stops the microphone, and shows what became of every second of it.
 import { type AudioStream, type Capture, type VoxgateClient, captureMicrophone, microphones } from "../client/src/index.js";
-import { $, clock, eachFrame, say, seconds } from "./dom.js";
+import { $, clock, eachFrame, say, seconds, streamName } from "./dom.js";
 import { Meter } from "./meter.js";
 import { Waveform } from "./waveform.js";
 
@@ -98,7 +98,7 @@ export class Microphone {
     const conversationId = this.host.conversation();
     // What a recorder makes shows its level only to who decodes it.
     if (capture.method === "recorder") this.host.client().subscribe("levels").catch(() => {});
-    const stream = this.host.client().openStream({ format: capture.format, ackMs: 100, ...(conversationId && { conversationId }) });
+    const stream = this.host.client().openStream({ name: streamName("mic"), format: capture.format, ackMs: 100, ...(conversationId && { conversationId }) });
     this.#stream = stream;
     early.forEach((bytes) => stream.push(bytes));
     stream.on("progress", () => this.#show());
@@ -173,7 +173,7 @@ export class Microphone {
     if (lost > 0) say($("say"), "The network is away for too long: the newest sound finds no room.", "bad");
     else if (away) say($("say"), "The network is away. Nothing is lost: what you say is kept here until it is back.", "held");
     else if (this.#capture && waiting > 1) say($("say"), "Back: what was kept is being sent.", "held");
-    else if (this.#capture) say($("say"), `Listening to ${this.#capture.label || "the microphone"}`);
+    else if (this.#capture) say($("say"), this.#capture.label || "Listening");
     else say($("say"), "Sending the rest…");
   }
 

@@ -1,5 +1,5 @@
 // What was kept: played, downloaded, deleted.
-import { $, ICONS, clock, el, icon, say, size } from "./dom.js";
+import { $, ICONS, clock, el, icon, say, size, title } from "./dom.js";
 
 interface Recording {
   id: string;
@@ -67,15 +67,18 @@ export class Recordings {
   }
 
   #row(r: Recording): HTMLLIElement {
-    const when = new Date(r.created_at_ms);
-    const name = `${when.toLocaleDateString(undefined, { day: "numeric", month: "short" })}, ${when.toLocaleTimeString()}`;
+    const at = new Date(r.created_at_ms);
+    const day = at.toDateString() === new Date().toDateString() ? "" : `${at.toLocaleDateString(undefined, { day: "numeric", month: "short" })}, `;
+    const when = day + at.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
+    const name = `${title(r.stream_id)}, ${when}`;
     const running = r.state === "recording";
-    const length = clock(r.samples / Math.max(1, r.sample_rate));
-    const play = el("button", { class: "icon play", type: "button", "aria-label": `Play the recording of ${name}`, click: () => this.#play(r.id) }, icon(ICONS.play));
-    const load = el("a", { class: "icon", href: this.#address(r.id), download: `voxgate-${r.id}.wav`, "aria-label": `Download the recording of ${name}` }, icon(ICONS.download));
-    const remove = el("button", { class: "icon", type: "button", "aria-label": `Delete the recording of ${name}`, click: () => void this.#delete(r.id, name) }, icon(ICONS.remove));
-    const what = running ? "running" : `${length} · ${size(r.bytes)}`;
-    const row = el("li", { "data-id": r.id }, play, el("div", {}, el("strong", {}, name), el("small", {}, `${what} · ${r.client_id}`)), el("div", { class: "acts" }, load, remove));
+    const play = el("button", { class: "icon play", type: "button", "aria-label": `Play: ${name}`, click: () => this.#play(r.id) }, icon(ICONS.play));
+    const load = el("a", { class: "icon", href: this.#address(r.id), download: `voxgate-${r.id}.wav`, "aria-label": `Download: ${name}` }, icon(ICONS.download));
+    const remove = el("button", { class: "icon", type: "button", "aria-label": `Delete: ${name}`, click: () => void this.#delete(r.id, name) }, icon(ICONS.remove));
+    remove.disabled = running;
+    const what = running ? "still running" : `${clock(r.samples / Math.max(1, r.sample_rate))} · ${size(r.bytes)}`;
+    const words = el("div", {}, el("strong", {}, title(r.stream_id)), el("small", {}, `${when} · ${what} · ${r.client_id}`));
+    const row = el("li", { "data-id": r.id }, play, words, el("div", { class: "acts" }, load, remove));
     if (this.#playing === r.id) row.setAttribute("aria-current", "true");
     return row;
   }
@@ -89,7 +92,7 @@ export class Recordings {
   }
 
   async #delete(id: string, name: string): Promise<void> {
-    if (!confirm(`Delete the recording of ${name}?`)) return;
+    if (!confirm(`Delete this recording? ${name}`)) return;
     const response = await fetch(`api/recordings/${id}`, { method: "DELETE", headers: this.#headers() });
     if (!response.ok) return void say($("recordings-note"), await problem(response));
     if (this.#playing === id) {

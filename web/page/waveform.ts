@@ -91,8 +91,8 @@ export class Waveform {
     const held = colour("--held");
     for (let i = begin; i < this.#peaks.length; i++) {
       const bar = this.#first + i;
-      // By loudness, not by size: what is soft is seen too.
-      const loud = Math.max(0, 1 + (20 * Math.log10(Math.max(this.#peaks[i] as number, 1e-5))) / 54);
+      // Between size and loudness: what is soft is seen too.
+      const loud = Math.min(1, (this.#peaks[i] as number) ** 0.5);
       const half = Math.max(1, loud * (middle - 6));
       context.fillStyle = (bar + 1) * BAR_S <= this.#acknowledged + BAR_S / 2 ? acked : held;
       context.beginPath();
@@ -100,7 +100,8 @@ export class Waveform {
       context.fill();
     }
     context.fillStyle = colour("--voice");
-    const end = (this.#first + this.#peaks.length) * BAR_S;
+    // While it lasts the server has told only of what it has.
+    const end = this.#acknowledged;
     for (const { from, to } of this.#voice) {
       const left = Math.max(0, x(from / BAR_S));
       const right = x((to ?? end) / BAR_S) - 1.5;

@@ -59,7 +59,7 @@ test("one speaks, the network goes and comes back, and the recording has every m
 
   const [download] = await Promise.all([
     page.waitForEvent("download"),
-    page.getByRole("link", { name: /Download the recording/ }).first().click(),
+    page.getByRole("link", { name: /^Download: Microphone/ }).first().click(),
   ]);
   const kept = readWav(readFileSync(await download.path()));
   assert.deepEqual([kept.rate, kept.channels], [OUT_RATE, 1]);

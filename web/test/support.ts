@@ -8,19 +8,22 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 
 export const ROOT = new URL("../..", import.meta.url);
-const BINARY = process.env["VOXGATE_BIN"] ?? new URL("target/debug/voxgate", ROOT).pathname;
+export const BINARY = process.env["VOXGATE_BIN"] ?? new URL("target/debug/voxgate", ROOT).pathname;
 
 export interface TestServer {
   /** `http://127.0.0.1:PORT` */
   url: string;
   port: number;
+  /** Asks it to end, as a deployment does: streams may end first. */
+  drain(): void;
   stop(): Promise<void>;
 }
 
-/** Starts the server on a free port, with a data directory of its own. */
-export async function startServer(...args: string[]): Promise<TestServer> {
+/** Starts the server on a free port, with a data directory of its own. `settings`: `{ "session.resume_window_ms": "100" }`. */
+export async function startServer(settings: Record<string, string> = {}): Promise<TestServer> {
   const data = mkdtempSync(join(tmpdir(), "voxgate-web-"));
-  const child: ChildProcess = spawn(BINARY, ["serve", "--bind", "127.0.0.1:0", "--data-dir", data, ...args], {
+  const child: ChildProcess = spawn(BINARY, ["serve", "--bind", "127.0.0.1:0", "--data-dir", data], {
+    env: { ...process.env, ...Object.fromEntries(Object.entries(settings).map(([k, v]) => [`VOXGATE__${k.replace(".", "__").toUpperCase()}`, v])) },
     stdio: ["ignore", "pipe", process.env["VOXGATE_LOG"] ? "inherit" : "ignore"],
   });
   const exited = once(child, "exit");
@@ -35,6 +38,7 @@ export async function startServer(...args: string[]): Promise<TestServer> {
   return {
     url,
     port: Number(new URL(url).port),
+    drain: () => void child.kill("SIGINT"),
     async stop() {
       child.kill("SIGINT");
       const late = setTimeout(() => child.kill("SIGKILL"), 5_000);
@@ -47,7 +51,8 @@ export async function startServer(...args: string[]): Promise<TestServer> {
 
 /** A network between client and server that can be cut, refused, or made to swallow everything. */
 export class FlakyNetwork {
-  readonly #target: number;
+  /** The port behind it. */
+  target: number;
   readonly #pairs = new Set<[Socket, Socket]>();
   readonly #server: Server;
   port = 0;
@@ -57,7 +62,7 @@ export class FlakyNetwork {
   #swallows = false;
 
   constructor(targetPort: number) {
-    this.#target = targetPort;
+    this.target = targetPort;
     this.#server = createServer((client) => this.#accept(client));
   }
 
@@ -70,7 +75,7 @@ export class FlakyNetwork {
 
   #accept(client: Socket): void {
     if (this.#refuses) return void client.resetAndDestroy();
-    const server = connect(this.#target, "127.0.0.1");
+    const server = connect(this.target, "127.0.0.1");
     const pair: [Socket, Socket] = [client, server];
     this.#pairs.add(pair);
     const end = () => {

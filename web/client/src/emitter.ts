@@ -2,6 +2,14 @@
 
 export type Listener<T> = (event: T) => void;
 
+/** A listener's fault is its own: it must not cost audio. It surfaces where uncaught errors do. */
+function report(error: unknown): void {
+  if (typeof globalThis.reportError === "function") return globalThis.reportError(error);
+  queueMicrotask(() => {
+    throw error;
+  });
+}
+
 export class Emitter<Events extends object> {
   readonly #listeners = new Map<keyof Events, Set<Listener<never>>>();
 
@@ -29,10 +37,7 @@ export class Emitter<Events extends object> {
       try {
         (listener as Listener<Events[K]>)(event);
       } catch (error) {
-        // A listener's fault is its own: it must not cost audio. It surfaces where uncaught errors do.
-        queueMicrotask(() => {
-          throw error;
-        });
+        report(error);
       }
     }
   }
