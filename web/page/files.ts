@@ -99,8 +99,11 @@ function playingTime(file: File): Promise<number | null> {
   const audio = new Audio();
   audio.preload = "metadata";
   return new Promise<number | null>((resolve) => {
-    const done = () => resolve(Number.isFinite(audio.duration) && audio.duration > 0 ? audio.duration : null);
-    audio.onloadedmetadata = done;
+    audio.ondurationchange = () => {
+      if (Number.isFinite(audio.duration) && audio.duration > 0) resolve(audio.duration);
+      // What a MediaRecorder made has no length written in it: going to its end finds out.
+      else if (audio.duration === Infinity) audio.currentTime = Number.MAX_SAFE_INTEGER;
+    };
     audio.onerror = () => resolve(null);
     setTimeout(() => resolve(null), PATIENCE_MS);
     audio.src = url;

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { openBrowser, openPage } from "./browser.js";
 import { compare } from "./sound.js";
-import { FlakyNetwork, type TestServer, noise, readWav, startServer, writeWav } from "./support.js";
+import { FlakyNetwork, ROOT, type TestServer, noise, readWav, startServer, writeWav } from "./support.js";
 
 const OUT_RATE = 16_000;
 const directory = mkdtempSync(join(tmpdir(), "voxgate-page-"));
@@ -68,6 +68,118 @@ test("one speaks, the network goes and comes back, and the recording has every m
   const same = compare(kept.samples, await reference(), OUT_RATE / 2, kept.samples.length - OUT_RATE / 4);
   console.log(`# ${JSON.stringify(same)}`);
   assert.ok(same.windows > 80 && same.worst > 0.9 && same.largestStep <= 2, JSON.stringify(same));
+  await page.context().close();
+  assert.deepEqual(faults, []);
+});
+
+test("two pages: who is there, who types, what is written, and one hears the other speak", async () => {
+  const [ada, grace] = [
+    await openPage(browser, `${url}?client_id=ada&conversation_id=team`, faults),
+    await openPage(browser, `${url}?client_id=grace`, faults),
+  ];
+  await grace.getByRole("textbox", { name: "Name of the conversation" }).fill("team");
+  await grace.getByRole("button", { name: "Join" }).click();
+  for (const [page, names] of [[ada, ["ada (you)", "grace"]], [grace, ["ada", "grace (you)"]]] as const) {
+    await page.waitForFunction((n) => [...document.querySelectorAll("#people li")].map((l) => l.textContent).join() === n, names.join());
+  }
+  const field = ada.getByRole("textbox", { name: "Your message" });
+  await field.pressSequentially("Can you <b>hear</b> me?");
+  await grace.getByText("ada writes…").waitFor();
+  await field.press("Enter");
+  await grace.getByRole("log").getByText("Can you <b>hear</b> me?").waitFor();
+  await grace.getByText("ada writes…").waitFor({ state: "detached" });
+  assert.equal(await ada.locator("#log li[data-waits]").count(), 0, "it was accepted");
+
+  await grace.getByRole("switch", { name: "Listen live" }).click();
+  await ada.keyboard.press("Escape");
+  await ada.locator("#microphone").focus();
+  await ada.keyboard.press("m");
+  await grace.locator("#people li[data-speaking][data-name=ada]").waitFor();
+  await grace.waitForFunction(() => Number(document.body.dataset["heard"]) > 16_000);
+  await ada.keyboard.press("m");
+  await grace.locator("#people li[data-speaking]").waitFor({ state: "detached" });
+
+  await grace.getByRole("button", { name: "Leave" }).click();
+  await ada.waitForFunction(() => document.querySelectorAll("#people li").length === 1);
+  await grace.getByRole("button", { name: "Join" }).click();
+  await grace.getByRole("log").getByText("Can you <b>hear</b> me?").waitFor(); // the history is there again
+  await ada.context().close();
+  await grace.context().close();
+  assert.deepEqual(faults, []);
+});
+
+test("files that are dropped or chosen are streamed, at once or in their own time; recordings are played and deleted", async () => {
+  const page = await openPage(browser, url, faults);
+  const mp3 = readFileSync(new URL("fixtures/audio/studio48.mp3", ROOT));
+  const webm = readFileSync(new URL("fixtures/recorders/chromium-opus.webm", ROOT));
+  await page.getByRole("radio", { name: "at once" }).check();
+  const transfer = await page.evaluateHandle((base64) => {
+    const made = new DataTransfer();
+    made.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], "from the studio.mp3", { type: "audio/mpeg" }));
+    return made;
+  }, mp3.toString("base64"));
+  await page.dispatchEvent("#drop", "drop", { dataTransfer: transfer });
+  await page.locator("#transfers li", { hasText: "from the studio.mp3" }).getByText("0:01, kept").waitFor();
+
+  await page.getByRole("radio", { name: "in real time" }).check();
+  const began = Date.now();
+  await page.locator("#file").setInputFiles({ name: "memo.webm", mimeType: "audio/webm", buffer: webm });
+  await page.locator("#transfers li", { hasText: "memo.webm" }).getByText("0:06, kept").waitFor();
+  const took = Date.now() - began;
+  assert.ok(took > 5_000, `6.3 s of sound were sent in ${took} ms`);
+  await page.locator("#file").setInputFiles({ name: "letter.txt", mimeType: "text/plain", buffer: Buffer.from("no sound at all ".repeat(9_000)) });
+  await page.locator("#transfers li", { hasText: "letter.txt" }).locator("[data-tone=bad]").waitFor();
+
+  const list = page.getByRole("listitem").filter({ has: page.getByRole("button", { name: /^Play: memo,/ }) });
+  await list.getByRole("button", { name: /^Play/ }).click();
+  await page.waitForFunction(() => (document.getElementById("player") as HTMLAudioElement).currentTime > 0.2);
+  page.on("dialog", (d) => void d.accept());
+  const before = await page.locator("#recordings li").count();
+  await list.getByRole("button", { name: /^Delete/ }).click();
+  await page.waitForFunction((n) => document.querySelectorAll("#recordings li").length === n - 1, before);
+  await page.context().close();
+  assert.deepEqual(faults, []);
+});
+
+test("a browser without an audio worklet sends what its recorder makes", async () => {
+  const page = await openPage(browser, url, faults);
+  await page.evaluate(() => Reflect.deleteProperty(globalThis, "AudioWorkletNode"));
+  await page.getByRole("button", { name: "Start the microphone" }).click();
+  await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 2);
+  network.cut();
+  await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 4);
+  await page.getByRole("button", { name: "Stop the microphone" }).click();
+  await page.getByText(/Kept: .* all of it/).waitFor();
+  await page.context().close();
+  assert.deepEqual(faults, []);
+});
+
+test("everything can be reached and is named without a mouse and without eyes", async () => {
+  const page = await openPage(browser, url, faults);
+  const nameless = await page.evaluate(() =>
+    [...document.querySelectorAll("button, a, input, select, [role=meter], canvas")].filter((e) => {
+      const labels = (e as HTMLInputElement).labels;
+      return !e.textContent?.trim() && !e.getAttribute("aria-label") && !labels?.length;
+    }).map((e) => e.outerHTML),
+  );
+  assert.deepEqual(nameless, []);
+  const reached: string[] = [];
+  for (let i = 0; i < 14; i++) {
+    await page.keyboard.press("Tab");
+    reached.push(await page.evaluate(() => document.activeElement?.id || document.activeElement?.className || ""));
+  }
+  for (const id of ["skip", "settings-open", "talk", "device", "room", "join-button", "log", "file", "refresh"]) assert.ok(reached.includes(id), `${id}: ${reached}`);
+  await page.locator("#settings-open").focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("dialog", { name: "Settings" }).waitFor();
+  await page.getByRole("textbox", { name: "Your name here" }).fill("someone_else");
+  await page.keyboard.press("Enter");
+  await page.locator("#client-id", { hasText: "someone_else" }).waitFor();
+  for (const width of [320, 390, 768, 1_280]) {
+    await page.setViewportSize({ width, height: 700 });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(wide <= 0, `at ${width} pixels the page is ${wide} too wide`);
+  }
   await page.context().close();
   assert.deepEqual(faults, []);
 });
