@@ -4,6 +4,7 @@ mod accept;
 mod admin;
 mod api;
 mod guard;
+mod index;
 mod lanes;
 mod pace;
 mod pages;
@@ -13,5 +14,6 @@ mod state;
 mod ws;
 
 pub use accept::{AcceptError, Listener};
+pub use index::RecordingIndex;
 pub use lanes::Lanes;
 pub use state::{App, HealthStatus, Parts};

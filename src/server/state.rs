@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio_util::sync::CancellationToken;
 
+use super::index::RecordingIndex;
 use super::ws::Sessions;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, OriginRule};
 use crate::dialect::native::DecodeLimits;
 use crate::hub::{Admission, Connections, Conversations, Directory};
 use crate::pipeline::MemoryBudget;
@@ -35,6 +36,8 @@ pub struct App {
     pub streams: Directory,
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// How the store lists them.
+    pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -45,6 +48,8 @@ pub struct App {
     pub auth: Option<Arc<Authenticator>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
+    /// Pages of other origins that may connect.
+    pub origins: Box<[OriginRule]>,
     /// What the process uses.
     pub system: SystemMeter,
     /// This server's name among others.
@@ -59,6 +64,8 @@ pub struct App {
 pub struct Parts {
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// How the store lists them.
+    pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -84,10 +91,12 @@ pub enum HealthStatus {
 impl App {
     /// The shared state of a server that has not begun to listen.
     pub fn new(config: Config, parts: Parts) -> Arc<Self> {
-        let Parts { recorder, responder, store, auth, breakers } = parts;
+        let Parts { recorder, recordings, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
+        // Those that cannot be read were told as faults of the configuration; here they allow nobody.
+        let origins = config.server.allowed_origins.iter().filter_map(|o| OriginRule::parse(o).ok()).collect();
         Arc::new(Self {
             config,
             clock: Clock::start(),
@@ -96,11 +105,13 @@ impl App {
             conversations: Conversations::default(),
             streams,
             recorder,
+            recordings,
             responder,
             breakers,
             store,
             auth,
             memory,
+            origins,
             system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),

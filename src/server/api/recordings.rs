@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{List, Page};
 use crate::protocol::ErrorCode;
-use crate::server::guard::Caller;
+use crate::server::guard::{Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::sink::recorder::{RecordError, RecorderService, RecordingMeta, RecordingState};
@@ -39,7 +39,7 @@ fn may_have(caller: &Caller, recording: &RecordingMeta) -> bool {
     caller.must_be(recording.user_id.as_deref()).is_ok()
 }
 
-/// `GET /api/recordings`, oldest first: one's own, for administrators everybody's.
+/// `GET /api/recordings`, newest first: one's own, for administrators everybody's.
 pub(in crate::server) async fn list(
     State(app): State<Shared>,
     caller: Caller,
@@ -47,7 +47,11 @@ pub(in crate::server) async fn list(
 ) -> Result<Json<List<RecordingMeta>>, Problem> {
     let Query(page) = page.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let limit = page.limit();
-    let rows = service(&app)?.list(page.after, limit + 1, owner(&caller)?);
+    let (service, owner) = (service(&app)?, owner(&caller)?);
+    let rows = match app.recordings.page(page.after, limit + 1, owner).await {
+        Some(ids) => ids.into_iter().filter_map(|id| service.get(id)).collect(),
+        None => service.list(page.after, limit + 1, owner),
+    };
     Ok(Json(List::page(rows, limit, |m| m.id.to_string())))
 }
 
@@ -55,7 +59,7 @@ pub(in crate::server) async fn list(
 pub(in crate::server) async fn one(
     State(app): State<Shared>,
     caller: Caller,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     request: Request,
 ) -> Result<Response, Problem> {
     let (text, wav) = name.strip_suffix(".wav").map_or((name.as_str(), false), |id| (id, true));
@@ -82,7 +86,7 @@ pub(in crate::server) async fn one(
 pub(in crate::server) async fn delete(
     State(app): State<Shared>,
     caller: Caller,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<StatusCode, Problem> {
     let id: Uuid = name.parse().map_err(|_| missing())?;
     service(&app)?.get(id).filter(|m| may_have(&caller, m)).ok_or_else(missing)?;

@@ -170,8 +170,15 @@ impl Index {
         keep: impl Fn(&RecordingMeta) -> bool,
     ) -> Vec<RecordingMeta> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        self.all.range((from, Unbounded)).map(|(_, meta)| meta).filter(|meta| keep(meta)).take(limit).cloned().collect()
+        let until = after.map_or(Unbounded, Excluded);
+        self.all
+            .range((Unbounded, until))
+            .rev()
+            .map(|(_, meta)| meta)
+            .filter(|meta| keep(meta))
+            .take(limit)
+            .cloned()
+            .collect()
     }
 
     /// Those that ended before a time (Unix, milliseconds).
