@@ -1,6 +1,13 @@
 // Makes client/src/protocol.ts from the server's own description of its protocol, so that the two cannot drift.
-// Usage: node scripts/types.mjs URL-OR-FILE [--check]   (URL: http://HOST:PORT/ws/protocol)
+// Usage: node scripts/types.mjs [URL-OR-FILE]   (http://HOST:PORT/ws/protocol; a server of this tree is started where none is given)
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
 import { readFile, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
 import { compile } from "json-schema-to-typescript";
 
 const TARGET = new URL("../client/src/protocol.ts", import.meta.url);
@@ -68,14 +75,22 @@ export async function generate(document) {
   return code;
 }
 
-const [source, flag] = process.argv.slice(2);
-if (!source) throw new Error("usage: types.mjs URL-OR-FILE [--check]");
-const code = await generate(await read(source));
-if (flag === "--check") {
-  if ((await readFile(TARGET, "utf8").catch(() => "")) !== code) {
-    console.error("client/src/protocol.ts is not what the server says: run `npm run types -- URL`");
-    process.exit(1);
+/** Asks the server that was built last. */
+async function ask() {
+  const binary = process.env.VOXGATE_BIN ?? new URL("../../target/debug/voxgate", import.meta.url).pathname;
+  const data = mkdtempSync(join(tmpdir(), "voxgate-types-"));
+  const server = spawn(binary, ["serve", "--bind", "127.0.0.1:0", "--data-dir", data], { stdio: ["ignore", "pipe", "ignore"] });
+  try {
+    const [line] = await once(createInterface({ input: server.stdout }), "line");
+    return await read(`${line.replace("listening on ", "")}/ws/protocol`);
+  } finally {
+    server.kill();
+    await once(server, "exit");
+    rmSync(data, { recursive: true, force: true });
   }
-} else {
-  await writeFile(TARGET, code);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const source = process.argv[2];
+  await writeFile(TARGET, await generate(source ? await read(source) : await ask()));
 }

@@ -1909,7 +1909,7 @@ export interface ErrorEvent {
    */
   stream_id: string | null;
   /**
-   * More, for programs.
+   * More, for programs. Boxed, because errors are returned by value everywhere.
    */
   details: {
     [k: string]: unknown;
