@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { WebSocket } from "ws";
-import { type SocketClass, VoxgateClient } from "../client/src/index.js";
+import { VoxgateClient } from "../client/src/index.js";
 import { openBrowser, openPage } from "./browser.js";
 import { FlakyNetwork, ROOT, startServer, writeWav } from "./support.js";
 
@@ -48,7 +48,7 @@ const acked = (page: Page, s: number) => page.waitForFunction((n) => parseFloat(
 
 /** What is there already when the first picture is taken. */
 async function before(): Promise<void> {
-  const client = new VoxgateClient({ url: server.url, clientId: "grace", WebSocket: WebSocket as unknown as SocketClass });
+  const client = new VoxgateClient({ url: server.url, clientId: "grace", WebSocket });
   await client.connect();
   for (const [name, seconds] of [["Choir_rehearsal", 24], ["Field_notes", 41]] as const) {
     const stream = client.openStream({ name: `${name}--demo`, format: { encoding: "auto" } });
@@ -66,6 +66,7 @@ async function scene(scheme: "light" | "dark", width: number, height: number, aw
   await page.setViewportSize({ width, height });
   await other.getByRole("textbox", { name: "Your message" }).fill("Good morning. I can hear you well.");
   await other.keyboard.press("Enter");
+  await page.getByRole("log").getByText("Good morning").waitFor();
   await page.getByRole("textbox", { name: "Your message" }).fill("Then I begin.");
   await page.keyboard.press("Enter");
   await page.locator("#file").setInputFiles({ name: "interview.wav", mimeType: "audio/wav", buffer: Buffer.from(writeWav({ rate: 16_000, channels: 1, samples: talk(20, 16_000) })) });

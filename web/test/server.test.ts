@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
-import { type AudioStream, type SocketClass, VoxgateClient } from "../client/src/index.js";
+import { type AudioStream, VoxgateClient } from "../client/src/index.js";
 import { BINARY, FlakyNetwork, type TestServer, bytesOf, noise, recording, startServer } from "./support.js";
 
 const RATE = 16_000;
@@ -25,7 +25,7 @@ after(async () => {
 function client(options: Partial<ConstructorParameters<typeof VoxgateClient>[0]> = {}): VoxgateClient {
   const made = new VoxgateClient({
     url: `ws://127.0.0.1:${network.port}`,
-    WebSocket: WebSocket as unknown as SocketClass,
+    WebSocket,
     backoff: { firstMs: 20, maxMs: 100 },
     ...options,
   });

@@ -15,7 +15,7 @@ const LATER_MS = 10;
 const RENEW_MS = 30_000;
 
 /** What is used of a WebSocket: the browser's, and `ws` in Node. */
-export interface SocketLike {
+interface SocketLike {
   binaryType: string;
   readonly readyState: number;
   readonly bufferedAmount: number;
@@ -26,7 +26,8 @@ export interface SocketLike {
   onclose: ((event: never) => void) | null;
   onerror: ((event: never) => void) | null;
 }
-export type SocketClass = new (url: string, protocols?: string[]) => SocketLike;
+/** A class of WebSockets. What it makes is not typed: platforms and `ws` type their events differently, and behave alike. */
+export type SocketClass = new (url: string, protocols?: string[]) => unknown;
 
 export interface ClientOptions {
   /** The server: `wss://host`, `https://host`, or the whole address of its socket. */
@@ -254,7 +255,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     this.#setState({ name: "connecting", attempt: this.#attempt });
     const Class = this.#options.WebSocket ?? (globalThis as unknown as { WebSocket?: SocketClass }).WebSocket;
     if (!Class) throw new Error("no WebSocket here: give one in the options");
-    const socket = new Class(socketUrl(this.#options), ["voxgate.v1"]);
+    const socket = new Class(socketUrl(this.#options), ["voxgate.v1"]) as SocketLike;
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#heardAt = Date.now();

@@ -1,5 +1,5 @@
 export { captureMicrophone, microphones, type Capture, type CaptureOptions, type Chunk } from "./capture.js";
-export { Refused, VoxgateClient, type ClientEvents, type ClientOptions, type SocketClass, type SocketLike, type State } from "./client.js";
+export { Refused, VoxgateClient, type ClientEvents, type ClientOptions, type SocketClass, type State } from "./client.js";
 export { Backoff, afterClose, type BackoffOptions, type Return } from "./close.js";
 export { parseAudio, type HeardAudio } from "./frames.js";
 export { Listener, type ListenTarget } from "./listener.js";
