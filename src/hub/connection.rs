@@ -120,13 +120,7 @@ impl Connection {
         Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether it has said who it is, where that is required.
-    pub fn is_known(&self) -> bool {
-        self.known.load(Ordering::Acquire)
-    }
-
     pub(super) fn set_identity(&self, identity: Identity) {
-        self.known.store(true, Ordering::Release);
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
         self.known.store(true, Ordering::Release);
     }

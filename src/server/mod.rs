@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod api;
+mod documents;
 mod guard;
 mod index;
 mod lanes;

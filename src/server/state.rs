@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::index::RecordingIndex;
@@ -50,6 +51,8 @@ pub struct App {
     pub memory: Arc<MemoryBudget>,
     /// Pages of other origins that may connect.
     pub origins: Box<[OriginRule]>,
+    /// Files that may be decoded at once in one request each.
+    pub decode_places: Semaphore,
     /// What the process uses.
     pub system: SystemMeter,
     /// This server's name among others.
@@ -77,7 +80,7 @@ pub struct Parts {
 }
 
 /// How healthy the server is (protocol section 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     /// All well.
@@ -112,6 +115,7 @@ impl App {
             auth,
             memory,
             origins,
+            decode_places: Semaphore::new(super::api::decode::AT_ONCE_MAX),
             system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),

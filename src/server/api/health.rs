@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
@@ -12,26 +14,64 @@ use crate::server::router::Shared;
 use crate::server::state::{App, HealthStatus};
 use crate::upstream::RESPONDER;
 
-fn brief(app: &App) -> Map<String, Value> {
-    let mut m = Map::new();
-    m.insert("status".into(), json!(app.health()));
-    m.insert("timestamp".into(), clock::rfc3339(clock::unix_ms()).into());
-    m.insert("active_connections".into(), app.connections.len().into());
-    m
+/// How the server is.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct Health {
+    status: HealthStatus,
+    /// RFC 3339.
+    timestamp: String,
+    active_connections: usize,
+}
+
+/// How it is part by part. What a part tells beside its status differs from part to part.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct DetailedHealth {
+    #[serde(flatten)]
+    brief: Health,
+    uptime_ms: u64,
+    components: Components,
+    circuit_breakers: Vec<Breaker>,
+}
+
+/// The parts of the server. Each has a `status`: `healthy`, `degraded` or `off`.
+#[derive(Serialize, JsonSchema)]
+struct Components {
+    recorder: Map<String, Value>,
+    streams: Map<String, Value>,
+    responder: Map<String, Value>,
+}
+
+/// A service that is left alone for a while when it fails too often.
+#[derive(Serialize, JsonSchema)]
+struct Breaker {
+    name: &'static str,
+    state: BreakerState,
+    /// Failures in a row.
+    failures: u64,
+    /// RFC 3339; none while it is closed.
+    opened_at: Option<String>,
+}
+
+fn brief(app: &App) -> Health {
+    Health {
+        status: app.health(),
+        timestamp: clock::rfc3339(clock::unix_ms()),
+        active_connections: app.connections.len(),
+    }
 }
 
 /// `GET /health`.
-pub(in crate::server) async fn summary(State(app): State<Shared>) -> Json<Map<String, Value>> {
+pub(in crate::server) async fn summary(State(app): State<Shared>) -> Json<Health> {
     Json(brief(&app))
 }
 
 /// `GET /health/live`: that it answers is the answer.
-pub(in crate::server) async fn live(State(app): State<Shared>) -> Json<Map<String, Value>> {
+pub(in crate::server) async fn live(State(app): State<Shared>) -> Json<Health> {
     Json(brief(&app))
 }
 
 /// `GET /health/ready`: 503 while no new work is taken.
-pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Map<String, Value>>) {
+pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Health>) {
     let status = match app.health() {
         HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
@@ -40,8 +80,8 @@ pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, 
 }
 
 /// `GET /health/detailed`.
-pub(in crate::server) async fn detailed(State(app): State<Shared>, _: Admin) -> Json<Map<String, Value>> {
-    Json(body(&app, true))
+pub(in crate::server) async fn detailed(State(app): State<Shared>, _: Admin) -> Json<DetailedHealth> {
+    Json(detail(&app))
 }
 
 /// The body of `/health/detailed`, or its status alone.
@@ -49,7 +89,17 @@ pub(in crate::server) fn body(app: &App, whole: bool) -> Map<String, Value> {
     if !whole {
         return Map::from_iter([("status".to_owned(), json!(app.health()))]);
     }
-    let mut m = brief(app);
+    object(json!(detail(app)))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+fn detail(app: &App) -> DetailedHealth {
     let recorder = match &app.recorder {
         None => json!({"status": "off"}),
         Some(r) => {
@@ -66,10 +116,16 @@ pub(in crate::server) fn body(app: &App, whole: bool) -> Map<String, Value> {
         "memory_reserved_bytes": app.memory.used_bytes(),
         "memory_budget_bytes": app.config.audio.memory_budget_bytes,
     });
-    m.insert("uptime_ms".into(), app.clock.now_ms().into());
-    m.insert("components".into(), json!({"recorder": recorder, "streams": streams, "responder": responder(app)}));
-    m.insert("circuit_breakers".into(), breakers(app));
-    m
+    DetailedHealth {
+        brief: brief(app),
+        uptime_ms: app.clock.now_ms(),
+        components: Components {
+            recorder: object(recorder),
+            streams: object(streams),
+            responder: object(responder(app)),
+        },
+        circuit_breakers: breakers(app),
+    }
 }
 
 fn responder(app: &App) -> Value {
@@ -84,12 +140,12 @@ fn responder(app: &App) -> Value {
     })
 }
 
-fn breakers(app: &App) -> Value {
-    let one = |b: crate::resilience::BreakerStatus| {
-        json!({
-            "name": b.name, "state": b.state, "failures": b.failures,
-            "opened_at": b.opened_unix_ms.map(clock::rfc3339),
-        })
+fn breakers(app: &App) -> Vec<Breaker> {
+    let one = |b: crate::resilience::BreakerStatus| Breaker {
+        name: b.name,
+        state: b.state,
+        failures: b.failures,
+        opened_at: b.opened_unix_ms.map(clock::rfc3339),
     };
     app.breakers.list().into_iter().map(one).collect()
 }
