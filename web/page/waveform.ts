@@ -8,6 +8,14 @@ const PITCH = 4;
 /** Bars kept: more than any screen is wide. */
 const BARS_MAX = 2_000;
 
+/** A bar with round ends, square where the browser draws none. */
+function bar(context: CanvasRenderingContext2D, x: number, y: number, width: number, height: number, radius: number): void {
+  context.beginPath();
+  if (context.roundRect) context.roundRect(x, y, width, height, radius);
+  else context.rect(x, y, width, height);
+  context.fill();
+}
+
 export class Waveform {
   readonly #canvas: HTMLCanvasElement;
   #peaks: number[] = [];
@@ -86,18 +94,16 @@ export class Waveform {
     const middle = (height - VOICE_PX) / 2;
     const shown = Math.min(this.#peaks.length, Math.ceil(width / PITCH));
     const begin = this.#peaks.length - shown;
-    const x = (bar: number) => width - (this.#peaks.length - (bar - this.#first)) * PITCH;
+    const x = (number: number) => width - (this.#peaks.length - (number - this.#first)) * PITCH;
     const acked = colour("--acked");
     const held = colour("--held");
     for (let i = begin; i < this.#peaks.length; i++) {
-      const bar = this.#first + i;
+      const at = this.#first + i;
       // Between size and loudness: what is soft is seen too.
       const loud = Math.min(1, (this.#peaks[i] as number) ** 0.5);
       const half = Math.max(1, loud * (middle - 6));
-      context.fillStyle = (bar + 1) * BAR_S <= this.#acknowledged + BAR_S / 2 ? acked : held;
-      context.beginPath();
-      context.roundRect(x(bar), middle - half, PITCH - 1.5, 2 * half, 1.25);
-      context.fill();
+      context.fillStyle = (at + 1) * BAR_S <= this.#acknowledged + BAR_S / 2 ? acked : held;
+      bar(context, x(at), middle - half, PITCH - 1.5, 2 * half, 1.25);
     }
     context.fillStyle = colour("--voice");
     // While it lasts the server has told only of what it has.
@@ -106,9 +112,7 @@ export class Waveform {
       const left = Math.max(0, x(from / BAR_S));
       const right = x((to ?? end) / BAR_S) - 1.5;
       if (right <= 0 || right <= left) continue;
-      context.beginPath();
-      context.roundRect(left, height - VOICE_PX + 3, right - left, 4, 2);
-      context.fill();
+      bar(context, left, height - VOICE_PX + 3, right - left, 4, 2);
     }
   }
 }

@@ -86,6 +86,28 @@ test("a line that is dead without a word is found out, and nothing is lost by it
   c.close();
 });
 
+test("a line that is dead from the first is not waited for", async () => {
+  network.dead = true;
+  const c = client({ heartbeatMs: 20, deadAfterMs: 100 });
+  const connected = c.connect();
+  await c.once("state", (s) => s.name === "waiting");
+  network.dead = false;
+  await connected;
+  c.close();
+});
+
+test("a client that is closed leaves nobody waiting", async () => {
+  const c = client();
+  await c.connect();
+  const stream = c.openStream({ format: FORMAT });
+  await stream.once("started");
+  const asked = c.request({ type: "text", text: "?" }, "audio_ended");
+  c.close();
+  assert.equal(await stream.ended, null);
+  await assert.rejects(asked, /closed/);
+  await assert.rejects(c.request({ type: "ping" }, "pong"), /closed/);
+});
+
 test("a session that is lost leaves two recordings, and no sample is in neither", async () => {
   const short = await startServer({ "session.resume_window_ms": "1000" });
   const away = await new FlakyNetwork(short.port).open();

@@ -158,6 +158,18 @@ test("a question whose answer the drop took is asked again by the same id", () =
   assert.deepEqual(types(said), ["audio_end"], "the server has not heard of the end");
 });
 
+test("an answer that is replayed counts, before the question is asked again", () => {
+  const { said, audio, line, stream, started } = setUp();
+  stream.push(Uint8Array.of(1, 2));
+  line.up = false;
+  stream.handleDropped();
+  started(3);
+  stream.handleResumed([{ stream_id: "s", stream_index: 3, received_bytes: 0 }]);
+  line.up = true;
+  stream.pump();
+  assert.deepEqual([types(said), audio, stream.uid], [["audio_start"], [1, 2], "u"]);
+});
+
 test("samples go on as another stream where the session is lost, from a whole sample", () => {
   const { said, audio, stream, started, received } = setUp();
   stream.push(Uint8Array.of(1, 2, 3, 4, 5, 6));

@@ -81,8 +81,8 @@ interface Pending {
   command: ClientMessage;
   resolve(answer: ServerMessage): void;
   reject(error: Error): void;
-  /** Answers of these types only: `status_update` goes before a `response`. */
-  wants: string | null;
+  /** The answer's type: others go before it, as `status_update` before a `response`. */
+  wants: string;
 }
 
 type Request = Exclude<ClientMessage, { type: "audio_data" | "pong" | "typing" | "authenticate" | "resume" }>;
@@ -187,7 +187,10 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
   }
 
-  /** Sends a message and resolves with its answer, over drops too. `wants`: the type of the answer where others go before it. */
+  /**
+   * Sends a message and resolves with its answer of the type `wants`, over drops too; rejects with `Refused`, or where the client is closed.
+   * A `text` alone is not sent again after a drop: it would be answered twice.
+   */
   request<T extends ServerMessage["type"]>(command: Request, wants: T): Promise<ByType[T]> {
     const id = command.id ?? this.#nextId();
     return new Promise((resolve, reject) => {
@@ -299,7 +302,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     const patience = this.#options.deadAfterMs ?? 10_000;
     // Only a ping that was sent long ago and followed by silence tells: a page in the background wakes seldom, and late.
     const unanswered = this.#pingedAt > this.#heardAt;
-    if ((unanswered && now - this.#pingedAt >= patience) || (!this.#hello && now - this.#heardAt >= patience)) {
+    if ((unanswered && now - this.#pingedAt >= patience) || (!this.#ready && now - this.#heardAt >= patience)) {
       this.#leave(4999, "no answer");
       this.#dropped(1006, "the line is dead: no answer to a ping");
       return;
@@ -328,6 +331,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     this.#session = null;
     this.#pending.forEach((p) => p.reject(new Error(reason || `closed with ${code}`)));
     this.#pending.clear();
+    this.#streams.forEach((s) => s.handleClosed());
     this.#setState({ name: "closed", code, reason });
   }
 
@@ -385,7 +389,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     if (message.type === "error") {
       this.#pending.delete(message.reply_to);
       pending.reject(new Refused(message));
-    } else if (pending.wants === null || pending.wants === message.type) {
+    } else if (pending.wants === message.type) {
       this.#pending.delete(message.reply_to);
       pending.resolve(message);
     }

@@ -207,7 +207,8 @@ export class AudioStream extends Emitter<StreamEvents> {
   }
 
   handleStarted(event: AudioStartedEvent): void {
-    if (this.#phase !== "asked") return;
+    // Before it is asked again, too: what the drop held back is replayed.
+    if (this.#phase !== "asked" && (this.#phase !== "waiting" || !this.#startId)) return;
     this.#phase = "open";
     this.#index = event.stream_index;
     this.uid = event.stream_uid;
@@ -258,6 +259,11 @@ export class AudioStream extends Emitter<StreamEvents> {
       if (!this.#goOnAnew(this.#acknowledged)) this.#over(null);
     }
     this.#report();
+  }
+
+  /** The client is closed for good. */
+  handleClosed(): void {
+    if (this.#phase !== "ended") this.#over(null);
   }
 
   /** The session was lost: what the server had is closed there. */
