@@ -189,6 +189,14 @@ test("what is said in a conversation over a bad line arrives once, and in order"
   grace.close();
 });
 
+test("a conversation to be in is joined though the line drops before the answer", async () => {
+  const c = client({ conversations: ["early"] });
+  await c.connect();
+  network.cut();
+  assert.equal((await c.say("early", "first")).conversation_id, "early");
+  c.close();
+});
+
 test("one hears who speaks, from where one began, over a drop too", async () => {
   const [speaker, listener] = [client({ url: server.url, conversations: ["stage"] }), client({ conversations: ["stage"] })];
   await Promise.all([speaker.connect(), listener.connect()]);

@@ -438,15 +438,20 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     this.#pumpAll();
   }
 
-  /** A new session knows nothing of before. */
+  /** A new session knows nothing of before. What it must know comes first, now and should the line drop before the answer. */
   #begin(): void {
-    const asked = [...this.#pending.values()];
-    if (this.#topics.size > 0) this.send({ type: "subscribe_events", id: this.#nextId(), events: [...this.#topics] });
+    const asked = [...this.#pending];
+    this.#pending.clear();
+    const unasked = () => {}; // who asked nothing is told by the event `error`
+    if (this.#topics.size > 0) this.request({ type: "subscribe_events", events: [...this.#topics] }, "subscription_updated").catch(unasked);
     for (const id of this.#conversations) {
-      const already = asked.some(({ command: c }) => c.type === "join_conversation" && c.conversation_id === id);
-      if (!already) this.send({ type: "join_conversation", id: this.#nextId(), conversation_id: id });
+      const already = asked.some(([, { command: c }]) => c.type === "join_conversation" && c.conversation_id === id);
+      if (!already) this.request({ type: "join_conversation", conversation_id: id }, "conversation_joined").catch(unasked);
     }
-    this.#pending.forEach((p) => this.send(p.command));
+    for (const [id, pending] of asked) {
+      this.#pending.set(id, pending);
+      this.send(pending.command);
+    }
     this.#listeners.forEach((l) => l.handleNewSession());
   }
 
