@@ -66,7 +66,7 @@ fn collect(document: &Value, schema: &Value, prefix: &str, depth: usize, rows: &
 
 /// Takes null out of what a field may be: a query has no null.
 pub(super) fn without_null(field: &mut Value) {
-    if let Some(kinds) = field["type"].as_array_mut() {
+    if let Some(kinds) = field.get_mut("type").and_then(Value::as_array_mut) {
         kinds.retain(|kind| kind != "null");
         if let [only] = kinds.as_slice() {
             field["type"] = only.clone();

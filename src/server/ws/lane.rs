@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use crate::hub::OutboxItem;
 use crate::pipeline::Scratch;
 use crate::session::Effect;
 
@@ -18,6 +19,8 @@ pub(super) struct Lane {
     pub(super) base64: Vec<u8>,
     /// What a message causes.
     pub(super) effects: Vec<Effect>,
+    /// What others want a connection to be told.
+    pub(super) items: Vec<OutboxItem>,
     /// Where a stream's step works.
     pub(super) scratch: Scratch,
     /// What will be written.
@@ -31,6 +34,7 @@ thread_local! {
         read: vec![0; READ_BYTES].into_boxed_slice(),
         base64: Vec::new(),
         effects: Vec::new(),
+        items: Vec::new(),
         scratch: Scratch::default(),
         out: Vec::new(),
         now_us: 0,

@@ -46,7 +46,10 @@ async fn every_route_is_in_the_document_and_no_other() {
     let server = TestServer::start();
     let document = document(&server, "/api/openapi.json").await;
     let mut described: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (method, path, _) in operations(&document) {
+    for (method, path, operation) in operations(&document) {
+        for parameter in operation["parameters"].as_array().unwrap() {
+            assert!(jsonschema::meta::is_valid(&parameter["schema"]), "{method} {path}: {parameter}");
+        }
         // The file and what is known of it are one route.
         described.entry(path.replace(".wav", "")).or_default().insert(method);
     }

@@ -182,6 +182,7 @@ async fn the_protocol_comes_as_a_page_for_people() {
     assert!(status == 200 && head.to_lowercase().contains("content-type: application/json"), "{head}");
     let document: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(document["asyncapi"], "3.0.0");
+    assert!(jsonschema::meta::is_valid(&document["channels"]["socket"]["bindings"]["ws"]["query"]));
     assert_eq!(document["servers"]["here"]["host"], server.addr.to_string());
     for (path, accept) in [("/ws/protocol", "Accept: text/html,*/*;q=0.8\r\n"), ("/ws/protocol?format=html", "")] {
         let (status, head, page) = http(server.addr, "GET", path, accept, b"").await;
