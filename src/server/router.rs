@@ -144,7 +144,8 @@ fn router(app: &Arc<App>) -> Router {
         .route("/api/decode", post(api::decode::decode))
         .route("/api/openapi.json", get(documents::openapi))
         .route("/admin/circuit-breakers/reset", post(api::breakers::reset))
-        .route("/", get(pages::index));
+        .route("/", get(pages::index))
+        .route("/page/{file}", get(pages::file));
     if app.config.server.echo {
         router = router.route("/ws/echo", get(ws::echo));
     }
