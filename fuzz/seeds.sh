@@ -90,6 +90,9 @@ write("message", "rest.jsonl", b"""{"type":"ping","payload":"x","id":"1"}
 
 write("session", "one", bytes([0, 0, 1, 0, 255, 40, 1, 0, 20, 60, 3, 20, 1, 0, 50, 30, 1, 0, 32, 30, 5, 0, 6, 0]))
 write("session", "many", bytes([3, 9, 0, 4, 0, 5, 4, 1, 30, 0, 1, 1, 40, 9, 5, 8, 4, 2, 20, 7, 0, 7, 1, 5, 1, 6, 0, 0, 13, 2, 1, 33, 79]))
+write("resume", "known", bytes([1, 0, 0, 1, 0, 40, 4, 4, 5, 2, 4, 4, 8, 3, 6, 1, 1, 0, 9, 3, 0, 40, 50, 5, 0, 6, 7, 4]))
+write("resume", "tagged", bytes([1, 0, 1, 0, 1, 1, 0, 30, 2, 1, 50, 5, 4, 4, 4, 4, 4, 4, 4, 4, 4, 6, 0, 3, 1, 10, 59, 8, 2, 5, 0, 8, 3, 4, 6, 7]))
+write("resume", "stranger", bytes([0, 0, 0, 7, 100, 0, 1, 7, 100, 7, 199]))
 
 def frame(op, payload, fin=True, mask=b"\x11\x22\x33\x44", rsv=0):
     head = bytes([(0x80 if fin else 0) | rsv | op])

@@ -7,6 +7,7 @@ mod config;
 mod decoder;
 mod message;
 mod random;
+mod resume;
 mod session;
 mod websocket;
 
@@ -14,6 +15,7 @@ pub use config::config;
 pub use decoder::{adts, aiff, caf, flac, mp3, mp4, ogg, opus, sniff, wav, webm};
 pub use message::message;
 pub use random::{Random, mutate};
+pub use resume::resume;
 pub use session::session;
 pub use websocket::websocket;
 
@@ -21,9 +23,10 @@ pub use websocket::websocket;
 pub type Target = fn(&[u8]);
 
 /// Every target and the name of its file in `fuzz_targets/` and of its folder in `seeds/`.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 16] = [
     ("message", message),
     ("session", session),
+    ("resume", resume),
     ("websocket", websocket),
     ("config", config),
     ("opus", opus),

@@ -48,4 +48,4 @@ macro_rules! targets {
     };
 }
 
-targets! { message session websocket config opus sniff wav aiff caf flac mp3 adts ogg webm mp4 }
+targets! { message session resume websocket config opus sniff wav aiff caf flac mp3 adts ogg webm mp4 }

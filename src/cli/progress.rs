@@ -87,13 +87,14 @@ impl Line {
     fn text(&self, progress: Progress) -> String {
         let decoded = terminal::seconds(progress.decoded_ms);
         let acked = terminal::bytes(progress.acked_bytes);
-        match self.duration_ms {
+        let text = match self.duration_ms {
             Some(duration_ms) => {
                 let lag_ms = self.pace.audio_ms(progress.sent_bytes).saturating_sub(progress.decoded_ms);
                 format!("{decoded} of {}, {acked} acknowledged, lag {lag_ms} ms", terminal::seconds(duration_ms))
             }
             None => format!("{decoded}, {acked} acknowledged"),
-        }
+        };
+        format!("{text}{}", reconnected(progress.reconnected))
     }
 
     /// Shows the end. What failed is named once, with the result.
@@ -104,7 +105,12 @@ impl Line {
                     bar.set_position(outcome.sent_bytes);
                 }
                 let decoded = terminal::seconds(outcome.ended.duration_ms);
-                format!("{decoded}, {} acknowledged, {}", terminal::bytes(outcome.acked_bytes), outcome.ended.reason)
+                let again = reconnected(outcome.reconnected);
+                format!(
+                    "{decoded}, {} acknowledged, {}{again}",
+                    terminal::bytes(outcome.acked_bytes),
+                    outcome.ended.reason
+                )
             }
             Err(_) => "failed".to_owned(),
         };
@@ -113,4 +119,9 @@ impl Line {
             None => terminal::note(&format!("{}: {text}", self.name)),
         }
     }
+}
+
+/// What is said of connections that were made anew: nothing where there were none.
+fn reconnected(times: u32) -> String {
+    if times == 0 { String::new() } else { format!(", reconnected {times}×") }
 }

@@ -202,6 +202,7 @@ impl Listener<'_> {
             ServerMessage::Error { code, message, .. } => return Err(ClientError::Server { code, message }),
             ServerMessage::Ping => return Ok(true),
             ServerMessage::ConnectionEstablished { .. }
+            | ServerMessage::Resumed { .. }
             | ServerMessage::AudioStarted { .. }
             | ServerMessage::AudioReceived { .. }
             | ServerMessage::AudioEnded(_)

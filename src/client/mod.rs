@@ -3,6 +3,7 @@
 //! Speaks the protocol as written and nothing else: it knows no server, no configuration and no terminal.
 
 pub mod bench;
+mod comeback;
 mod connection;
 mod error;
 pub mod listen;
@@ -11,10 +12,12 @@ pub mod process;
 pub mod replay;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod url;
 pub mod wav;
 pub mod wire;
 
 pub use connection::{Connection, Message};
 pub use error::ClientError;
+pub use transport::Trust;
 pub use url::WsUrl;

@@ -75,7 +75,8 @@ impl Peer {
         // In one write with the first messages, as a server may.
         peer.out = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n".to_vec();
         peer.out.extend_from_slice(format!("sec-websocket-accept: {accept}\r\n\r\n").as_bytes());
-        peer.say(&json!({"type": "connection_established", "limits": {"max_message_bytes": 4_096, "max_streams": 8}}));
+        peer.say(&json!({"type": "connection_established", "limits": {"max_message_bytes": 4_096, "max_streams": 8},
+            "session": {"id": "s", "resume_token": "t", "resume_window_ms": 0}}));
         let mut reader = Reader::new(Role::Server, Limits { message_bytes: 8_192, fragments: 1, assembly_ms: 1_000 });
         let mut buffer = [0; 4_096];
         loop {
@@ -113,7 +114,7 @@ impl Peer {
             ("audio_start", Manner::RefusesStart) => self.say(&json!({
                 "type": "error", "code": "STREAM_LIMIT", "message": "no more streams", "reply_to": message["id"]})),
             ("audio_start", Manner::ClosesAfterStart) => {
-                encode(&mut self.out, OpCode::Close, &close_payload(4202, "draining"));
+                encode(&mut self.out, OpCode::Close, &close_payload(4010, "by an administrator"));
             }
             ("audio_start", _) => {
                 self.got.start = message.clone();
@@ -212,7 +213,7 @@ fn a_stream_that_is_not_whole_is_not_complete() {
 fn refusals_are_told_in_the_servers_words() {
     let message = |manner| send(manner, Carriage::Binary).0.unwrap_err().to_string();
     assert_eq!(message(Manner::RefusesStart), "STREAM_LIMIT: no more streams");
-    assert_eq!(message(Manner::ClosesAfterStart), "the server closed the connection: 4202 draining");
+    assert_eq!(message(Manner::ClosesAfterStart), "the server closed the connection: 4010 by an administrator");
     assert_eq!(
         message(Manner::AnswersHttp403),
         "the server refused the connection: HTTP 403: this page's origin is not allowed"

@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 pub enum ServerMessage {
     ConnectionEstablished {
         limits: ConnectionLimits,
+        session: SessionTicket,
+    },
+    Resumed {
+        session: SessionTicket,
+        streams: Vec<ResumedStream>,
     },
     AudioStarted {
         stream_id: String,
@@ -33,6 +38,31 @@ pub enum ServerMessage {
     Ping,
     #[serde(other)]
     Other,
+}
+
+/// The number of a session event, where a message is one.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Numbered {
+    /// Counts from 1 in each session.
+    pub seq: Option<u64>,
+}
+
+/// With what a session is resumed.
+#[derive(Clone, Debug, Deserialize)]
+#[allow(missing_docs, reason = "the names are the protocol's own")]
+pub struct SessionTicket {
+    pub id: String,
+    pub resume_token: String,
+    pub resume_window_ms: u64,
+}
+
+/// An open stream of a resumed session.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ResumedStream {
+    /// Its name.
+    pub stream_id: String,
+    /// Where it goes on.
+    pub received_bytes: u64,
 }
 
 /// What the server lets one connection do.

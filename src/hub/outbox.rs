@@ -14,7 +14,8 @@ use crate::protocol::{CloseCode, Event, QueueInfo};
 /// Bounds of an outbox.
 #[derive(Clone, Copy, Debug)]
 pub struct OutboxLimits {
-    /// Messages that may wait; one more closes the connection with 4111 (policy: disconnect).
+    /// Messages that may wait for a reader who takes nothing; one more closes the connection with 4111 (policy: disconnect). What comes
+    /// in one go, as from a group of writes, may be more: only who is behind is slow.
     pub messages: usize,
     /// Their bytes; one that goes beyond closes it too.
     pub message_bytes: usize,
@@ -84,6 +85,8 @@ pub struct Outbox {
     known: AtomicBool,
     queue: Mutex<Queue>,
     limits: OutboxLimits,
+    /// The socket does not take what it was given last.
+    blocked: AtomicBool,
 }
 
 /// What [`Outbox::poll_take`] leaves.
@@ -105,7 +108,15 @@ const FLAG_GAP: u8 = 1;
 impl Outbox {
     /// An empty outbox.
     pub fn new(limits: OutboxLimits) -> Self {
-        Self { signal: AtomicBool::new(false), known: AtomicBool::new(false), queue: Mutex::default(), limits }
+        let no = || AtomicBool::new(false);
+        Self { signal: no(), known: no(), queue: Mutex::default(), limits, blocked: no() }
+    }
+
+    /// The task tells whether the socket takes what it is given.
+    pub fn set_blocked(&self, blocked: bool) {
+        if self.blocked.load(Ordering::Relaxed) != blocked {
+            self.blocked.store(blocked, Ordering::Relaxed);
+        }
     }
 
     /// Calls the connection's task, for whatever reason.
@@ -177,7 +188,9 @@ impl Outbox {
         let taken = if rest.close.is_some() {
             rest.lost += u64::from(notice.is_session_event());
             false
-        } else if rest.notices.len() >= self.limits.messages || bytes > self.limits.message_bytes {
+        } else if (rest.notices.len() >= self.limits.messages && self.blocked.load(Ordering::Relaxed))
+            || bytes > self.limits.message_bytes
+        {
             rest.close = Some((CloseCode::SlowConsumer, "reads too slowly".into()));
             rest.throw_away();
             rest.lost += u64::from(notice.is_session_event());

@@ -74,8 +74,24 @@ impl WebSocketError {
 struct Assembly {
     text: bool,
     data: Vec<u8>,
+    /// So much of a text is known to be UTF-8; what follows is the beginning of a character at the most.
+    checked: usize,
     fragments: u32,
     since_ms: u64,
+}
+
+impl Assembly {
+    /// Text that cannot become UTF-8 any more ends the connection here, not when its last fragment comes.
+    fn check_text(&mut self) -> Result<(), WebSocketError> {
+        if self.text {
+            match std::str::from_utf8(&self.data[self.checked..]) {
+                Ok(_) => self.checked = self.data.len(),
+                Err(e) if e.error_len().is_none() => self.checked += e.valid_up_to(),
+                Err(_) => return Err(WebSocketError::Utf8),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Cuts a byte stream into messages. After an error it must not be fed again.
@@ -236,8 +252,10 @@ impl Reader {
             Some(OpCode::Binary) if h.fin => deliver(false, payload, on)?,
             Some(op @ (OpCode::Text | OpCode::Binary)) => {
                 let text = op == OpCode::Text;
-                self.assembly =
-                    Some(Box::new(Assembly { text, data: payload.to_vec(), fragments: 1, since_ms: now_ms }));
+                let data = payload.to_vec();
+                let mut a = Box::new(Assembly { text, data, checked: 0, fragments: 1, since_ms: now_ms });
+                a.check_text()?;
+                self.assembly = Some(a);
             }
             Some(OpCode::Continuation) => self.continuation(h.fin, payload, on)?,
             None => return Err(WebSocketError::Protocol("reserved opcode")),
@@ -262,6 +280,7 @@ impl Reader {
         if fin {
             return deliver(a.text, &a.data, on);
         }
+        a.check_text()?;
         self.assembly = Some(a);
         Ok(())
     }

@@ -118,6 +118,16 @@ fn an_empty_frame_is_handed_out_with_its_last_byte() {
 }
 
 #[test]
+fn text_that_cannot_become_utf8_any_more_is_refused_at_its_fragment() {
+    let begins = raw(0x01, "żó".as_bytes().split_last().unwrap().1); // ends in the middle of a character
+    assert_eq!(read(&begins, 1).1, Ok(()));
+    let goes_on = [begins.clone(), raw(0x00, &[0xb3, b'l'])].concat();
+    assert_eq!(read(&goes_on, 3).1, Ok(()));
+    let breaks = [begins, raw(0x00, b"xl")].concat();
+    assert_eq!(read(&breaks, 3).1, Err(WebSocketError::Utf8), "though the message is not whole");
+}
+
+#[test]
 fn a_claimed_size_allocates_nothing() {
     let mut reader = Reader::new(Role::Server, LIMITS);
     let mut header = [0x82, 0xff, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff, 1, 2, 3, 4];

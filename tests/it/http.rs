@@ -32,6 +32,30 @@ async fn unknown_addresses_and_methods_are_problem_details() {
 }
 
 #[tokio::test]
+async fn the_page_comes_with_a_policy_and_what_it_asks_for_is_there() {
+    let server = TestServer::start();
+    let (status, head, body) = http(server.addr, "GET", "/", "", b"").await;
+    let head = head.to_lowercase();
+    assert_eq!(status, 200);
+    for line in
+        ["content-type: text/html", "content-security-policy: default-src 'none'", "nosniff", "cache-control: no-cache"]
+    {
+        assert!(head.contains(line), "{line}: {head}");
+    }
+    let page = String::from_utf8(body).unwrap();
+    for (file, kind) in [("app.js", "text/javascript"), ("app.css", "text/css"), ("icon.svg", "image/svg+xml")] {
+        assert!(page.contains(&format!("\"page/{file}\"")), "{file}");
+        let (status, head, body) = http(server.addr, "GET", &format!("/page/{file}"), "", b"").await;
+        assert!(status == 200 && !body.is_empty() && head.to_lowercase().contains(kind), "{file}: {head}");
+        let etag = head.lines().find_map(|l| l.to_lowercase().strip_prefix("etag: ").map(str::to_owned)).unwrap();
+        let asked = format!("If-None-Match: {etag}\r\n");
+        let (status, _, body) = http(server.addr, "GET", &format!("/page/{file}"), &asked, b"").await;
+        assert_eq!((status, body.len()), (304, 0), "{file}");
+    }
+    assert_eq!(http(server.addr, "GET", "/page/Cargo.toml", "", b"").await.0, 404);
+}
+
+#[tokio::test]
 async fn an_administrator_sees_and_closes_connections() {
     let server = TestServer::start();
     let mut a = server.connect_to("/ws/one").await;

@@ -1,12 +1,14 @@
 //! A dropped socket loses nothing: sessions that go on with the next one (failures.md rows 18, 19, 26).
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite;
 use voxgate::websocket::{OpCode, encode_masked};
 
-use crate::support::{Client, TestServer, fixture, http_json, sine16k};
+use crate::support::{Client, TestServer, fixture, http_json, samples, sine16k};
 
 /// Numbers that look random and are the same in every run.
 struct Dice(u64);
@@ -109,6 +111,109 @@ async fn a_hundred_drops_at_any_byte_cost_not_one_sample() {
         assert!(server.recording(&ended) == server.recording(&undisturbed), "{name}: the recordings differ");
         assert_eq!(ended["recording"]["sha256"], undisturbed["recording"]["sha256"], "{name}");
     }
+}
+
+/// Sends some bytes of a frame, and no more.
+async fn cut_in(mut c: Client, frame: &[u8], dice: &mut Dice) {
+    let cut = dice.below(frame.len() + 1);
+    c.ws.get_mut().write_all(&frame[..cut]).await.unwrap();
+}
+
+/// Row 18 for base64: the client goes on from the byte it knows to be there, not from the one that is, and `offset` sorts it out.
+#[tokio::test]
+async fn a_hundred_drops_of_base64_with_offsets_cost_not_one_sample() {
+    const PART: usize = 900;
+    let server = TestServer::with(|c| c.limits.messages_per_s = 100_000);
+    let bytes = sine16k(160_000);
+    let format = json!({"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1});
+    let message = |at: usize| {
+        let data = STANDARD.encode(&bytes[at..bytes.len().min(at + PART)]);
+        json!({"type": "audio_data", "stream_id": "voice", "offset": at, "data": data})
+    };
+    let mut dice = Dice(11);
+    let mut c = server.connect().await;
+    let mut ticket = Ticket::of(&c.hello);
+    c.start_with(json!({"stream_id": "voice", "format": format, "ack_ms": 0})).await;
+    let (mut at, mut there, mut repeated) = (0, 0, 0);
+    for _ in 0..100 {
+        for _ in 0..dice.below(4) {
+            c.send(message(at)).await;
+            at += PART;
+        }
+        let mut frame = Vec::new();
+        encode_masked(&mut frame, OpCode::Text, message(at).to_string().as_bytes(), [4, 3, 2, 1]);
+        cut_in(c, &frame, &mut dice).await;
+        let resumed;
+        (c, resumed) = ticket.resume(&server, Value::Null).await;
+        let received = resumed["streams"][0]["received_bytes"].as_u64().unwrap() as usize;
+        assert!((there..=there.max(at + PART)).contains(&received), "{there}, {at}: {received}");
+        there = received;
+        // From before what is there: the server skips it. One beyond it first: a hole, and nothing is taken.
+        if dice.below(3) == 0 {
+            c.send(message(received + 1)).await;
+            let gap = c.expect_error("AUDIO_GAP").await;
+            assert_eq!(gap["details"]["expected_offset"], received);
+        }
+        at = received.saturating_sub(dice.below(2 * PART));
+        repeated += received - at;
+    }
+    assert!(at < bytes.len() && repeated > 10_000);
+    while at < bytes.len() {
+        c.send(message(at)).await;
+        at += PART;
+    }
+    let ended = c.end().await;
+    assert_eq!((&ended["reason"], &ended["received_bytes"]), (&json!("end"), &json!(bytes.len())));
+    assert!(server.recording(&ended).1 == samples(&bytes));
+}
+
+/// Row 18 for two streams that share a socket, a container and raw samples: each goes on at its own byte.
+#[tokio::test]
+async fn a_hundred_drops_of_two_tagged_streams_cost_neither_a_sample() {
+    let server = TestServer::start();
+    let formats = [json!({"encoding": "webm"}), json!({"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1})];
+    let bytes = [fixture("recorders/chromium-opus.webm"), sine16k(80_000)];
+    let whole = server.connect().await.stream(formats[0].clone(), &bytes[0], 4_000).await;
+    let tagged = |stream: usize, from: usize, to: usize| {
+        [&u32::try_from(stream).unwrap().to_le_bytes()[..], &bytes[stream][from..to.min(bytes[stream].len())]].concat()
+    };
+    let mut dice = Dice(13);
+    let mut c = server.connect().await;
+    let mut ticket = Ticket::of(&c.hello);
+    for (name, format) in ["webm", "pcm"].iter().zip(&formats) {
+        c.start_with(json!({"stream_id": name, "framing": "tagged", "format": format, "ack_ms": 0})).await;
+    }
+    let mut at = [0, 0];
+    for _ in 0..100 {
+        for _ in 0..dice.below(5) {
+            let s = dice.below(2);
+            let to = bytes[s].len().min(at[s] + 1 + dice.below(bytes[s].len() / 150));
+            c.send_binary(&tagged(s, at[s], to)).await;
+            at[s] = to;
+        }
+        let s = dice.below(2);
+        let mut frame = Vec::new();
+        encode_masked(&mut frame, OpCode::Binary, &tagged(s, at[s], at[s] + bytes[s].len() / 150), [7; 4]);
+        cut_in(c, &frame, &mut dice).await;
+        let resumed;
+        (c, resumed) = ticket.resume(&server, Value::Null).await;
+        for (s, name) in ["webm", "pcm"].iter().enumerate() {
+            let stream = &resumed["streams"][s];
+            assert_eq!((&stream["stream_id"], &stream["stream_index"]), (&json!(name), &json!(s)));
+            at[s] = stream["received_bytes"].as_u64().unwrap() as usize;
+        }
+    }
+    assert!(at[0] < bytes[0].len() && at[1] < bytes[1].len(), "the drops came while they ran");
+    let mut ends = Vec::new();
+    for (s, name) in ["webm", "pcm"].iter().enumerate() {
+        c.send_binary(&tagged(s, at[s], bytes[s].len())).await;
+        c.send(json!({"type": "audio_end", "stream_id": name})).await;
+        let ended = c.expect("audio_ended").await;
+        assert_eq!((&ended["stream_id"], &ended["received_bytes"]), (&json!(name), &json!(bytes[s].len())));
+        ends.push(ended);
+    }
+    assert_eq!(ends[0]["recording"]["sha256"], whole["recording"]["sha256"]);
+    assert!(server.recording(&ends[1]).1 == samples(&bytes[1]));
 }
 
 #[tokio::test]

@@ -114,8 +114,10 @@ const ANY: &str = "application/octet-stream";
 
 /// Every route.
 pub(super) const ROUTES: &[Route] = routes! {
-    GET "/" "index" "socket" Anyone "Where things are."
+    GET "/" "index" "socket" Anyone "The microphone page."
         => [200 "A page." Bytes("text/html")] [];
+    GET "/page/{file}" "pageFile" "socket" Anyone "What the page is made of, by its name JavaScript, CSS or SVG. `If-None-Match` is heeded."
+        => [200 "The file." Bytes("text/javascript"), 304 "It is what you have." Nothing] [404];
     GET "/ws" "connect" "socket" Anyone "Opens the socket. Where authentication is required, the credential may also come as a subprotocol or as the first message."
         query(ws::Params)
         => [101 "The socket is open." Nothing] [400, 401, 503];

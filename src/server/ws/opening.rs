@@ -126,6 +126,7 @@ impl Task {
             log: None,
             unkept_ack: None,
             recording: handle,
+            recording_fault_told: false,
             closing: None,
             end: End::No,
             frames_in: 0,

@@ -52,12 +52,37 @@ fn new_token() -> (String, TokenHash) {
     (text, hash)
 }
 
-struct Entry {
-    connection: Arc<Connection>,
-    mail: Arc<Mail>,
+/// The tokens that resume a session.
+#[derive(Clone, Copy, Debug)]
+struct Tokens {
     current: TokenHash,
     /// The one that was used last: good until the client is heard on the new socket, so that a lost answer locks nobody out.
     used: Option<TokenHash>,
+}
+
+impl Tokens {
+    /// What they are once `token` was used, and the new one's text; none where it resumes nothing.
+    fn after(self, token: &str) -> Option<(Self, String)> {
+        let token = TokenHash::of(token);
+        let used = match self.used {
+            _ if self.current.is(token) => self.current,
+            Some(used) if used.is(token) => used,
+            Some(_) | None => return None,
+        };
+        let (text, current) = new_token();
+        Some((Self { current, used: Some(used) }, text))
+    }
+
+    /// The client was heard: the one it used is good no more.
+    fn settle(&mut self) {
+        self.used = None;
+    }
+}
+
+struct Entry {
+    connection: Arc<Connection>,
+    mail: Arc<Mail>,
+    tokens: Tokens,
 }
 
 /// All sessions.
@@ -82,13 +107,14 @@ impl Sessions {
         current: TokenHash,
         used: Option<TokenHash>,
     ) {
-        let entry = Entry { connection: Arc::clone(connection), mail: Arc::clone(mail), current, used };
+        let tokens = Tokens { current, used };
+        let entry = Entry { connection: Arc::clone(connection), mail: Arc::clone(mail), tokens };
         self.lock().insert(connection.session_id(), entry);
     }
 
     /// What is kept of the token that resumes a session, and of the one used last while it is still good.
     pub(super) fn tokens(&self, session_id: Uuid) -> Option<(TokenHash, Option<TokenHash>)> {
-        self.lock().get(&session_id).map(|e| (e.current, e.used))
+        self.lock().get(&session_id).map(|e| (e.tokens.current, e.tokens.used))
     }
 
     /// Puts the letter that `write` makes of the session's new token into its mail, if `token` resumes it and it is the same user's.
@@ -102,15 +128,12 @@ impl Sessions {
     ) -> bool {
         let mut index = self.lock();
         let Some(entry) = index.get_mut(&session_id) else { return false };
-        let token = TokenHash::of(token);
-        let good = entry.current.is(token) || entry.used.is_some_and(|t| t.is(token));
-        if !good || entry.connection.identity().user_id.as_deref() != user_id {
+        let Some((tokens, text)) = entry.tokens.after(token) else { return false };
+        if entry.connection.identity().user_id.as_deref() != user_id {
             return false;
         }
-        let (text, new) = new_token();
         let Some(letter) = write(text) else { return false };
-        entry.used = Some(if entry.current.is(token) { entry.current } else { entry.used.unwrap_or(entry.current) });
-        entry.current = new;
+        entry.tokens = tokens;
         entry.mail.put(letter);
         entry.connection.outbox.wake();
         true
@@ -119,7 +142,7 @@ impl Sessions {
     /// The client was heard on its new socket: the token it used is good no more.
     pub(super) fn settle(&self, session_id: Uuid) {
         if let Some(entry) = self.lock().get_mut(&session_id) {
-            entry.used = None;
+            entry.tokens.settle();
         }
     }
 
@@ -140,5 +163,57 @@ impl Sessions {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Uuid, Entry>> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client whose sockets drop at any moment, and someone who tries all he has seen, in ten thousand turns. At every moment exactly
+    /// the tokens of the protocol are good: the newest, and until the client is heard the one it used.
+    #[test]
+    fn of_all_tokens_ever_given_only_the_newest_and_the_unsettled_are_good() {
+        let mut dice = 1u64;
+        let mut below = |n: usize| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (dice >> 33) as usize % n
+        };
+        let (first, current) = new_token();
+        let mut tokens = Tokens { current, used: None };
+        let mut given = vec![first];
+        // What the client holds, by its place in `given`; and which used one is not settled.
+        let (mut held, mut unsettled) = (0, None);
+        for _ in 0..10_000 {
+            let newest = given.len() - 1;
+            match below(4) {
+                // It comes back; the answer may be lost on the way.
+                0 | 1 => {
+                    let text;
+                    (tokens, text) =
+                        tokens.after(&given[held]).expect("who holds the newest or the unsettled is never locked out");
+                    given.push(text);
+                    unsettled = Some(held);
+                    if below(2) == 0 {
+                        held = newest + 1;
+                    }
+                }
+                // It is heard: only who got the answer is.
+                2 if held == newest => {
+                    tokens.settle();
+                    unsettled = None;
+                }
+                2 => {}
+                // Someone else tries one that was given once.
+                _ => {
+                    let guess = below(given.len());
+                    let good = guess == newest || Some(guess) == unsettled;
+                    assert_eq!(tokens.after(&given[guess]).is_some(), good, "token {guess} of {newest}");
+                }
+            }
+        }
+        for wrong in ["", "0", &"0".repeat(32), &given[0].to_uppercase(), &format!("+{}", &given[0][1..])] {
+            assert!(tokens.after(wrong).is_none(), "{wrong}");
+        }
     }
 }

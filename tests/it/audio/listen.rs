@@ -1,7 +1,6 @@
 //! Listening while somebody speaks (protocol section 5), and what is told of the sound on the way.
 
 use serde_json::{Value, json};
-use tokio_tungstenite::MaybeTlsStream;
 
 use crate::support::{Client, TestServer, samples, sine16k};
 
@@ -134,23 +133,13 @@ async fn a_conversation_is_heard_as_streams_come_and_go() {
     ear.expect_error("STREAM_NOT_FOUND").await;
 }
 
-/// A client whose socket holds little, so that what it does not read waits at the server.
-async fn narrow(server: &TestServer) -> Client {
-    let socket = tokio::net::TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(8 * 1024).unwrap();
-    let stream = MaybeTlsStream::Plain(socket.connect(server.addr).await.unwrap());
-    let (ws, _) = tokio_tungstenite::client_async(format!("ws://{}/ws", server.addr), stream).await.unwrap();
-    let mut c = Client::over(ws, json!(null));
-    c.hello = c.expect("connection_established").await;
-    c
-}
-
 /// Failures.md row 1: the one who does not read loses the oldest audio, nobody else anything.
 #[tokio::test]
 async fn a_listener_that_does_not_read_loses_its_oldest_audio_alone() {
     const PART: usize = 64 * 1024;
     let server = TestServer::start();
-    let (mut speaker, mut quick, mut slow) = (server.connect().await, server.connect().await, narrow(&server).await);
+    let (mut speaker, mut quick, mut slow) =
+        (server.connect().await, server.connect().await, Client::narrow(server.addr, "/ws").await);
     let started = speaker.start_with(json!({"format": pcm16k(), "record": false, "ack_ms": 0})).await;
     for c in [&mut quick, &mut slow] {
         c.send(json!({"type": "listen_start", "stream_id": started["stream_uid"]})).await;

@@ -132,7 +132,11 @@ impl World {
     /// A path with its parameters and required queries filled in.
     fn path(&self, path: &str) -> String {
         let id = self.ids.iter().find(|(prefix, _)| path.starts_with(prefix)).map_or("x", |(_, id)| id);
-        let path = path.replace("{id}", id).replace("{client_id}", "ada").replace("{user_id}", "ada");
+        let path = path
+            .replace("{id}", id)
+            .replace("{client_id}", "ada")
+            .replace("{user_id}", "ada")
+            .replace("{file}", "app.js");
         match path.as_str() {
             "/api/connections/cleanup" => format!("{path}?max_inactive_minutes=1000"),
             "/api/decode" => format!("{path}?output_rate=8000"),

@@ -1,7 +1,10 @@
 //! A server on a free port with its data in a temporary folder, and a WebSocket client that is not ours (tungstenite).
 
+pub mod certs;
 pub mod jwt;
+pub mod ordinary;
 pub mod process;
+pub mod proxy;
 pub mod sound;
 
 use std::collections::VecDeque;
@@ -103,7 +106,12 @@ pub struct Client {
 
 impl Client {
     pub async fn to(addr: SocketAddr, path: &str) -> Self {
-        let (mut ws, _) = tokio_tungstenite::connect_async(format!("ws://{addr}{path}")).await.unwrap();
+        let (ws, _) = tokio_tungstenite::connect_async(format!("ws://{addr}{path}")).await.unwrap();
+        Self::of(ws).await
+    }
+
+    /// Takes a socket whose handshake is done.
+    pub async fn of(mut ws: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         let hello = next_json(&mut ws).await;
         assert_eq!(hello["type"], "connection_established");
         Self::over(ws, hello)
@@ -111,6 +119,16 @@ impl Client {
 
     pub fn over(ws: WebSocketStream<MaybeTlsStream<TcpStream>>, hello: Value) -> Self {
         Self { ws, hello, binary: Vec::new(), text: VecDeque::new(), subprotocol: None }
+    }
+
+    /// One whose socket holds little, so that what it does not read waits at the server.
+    pub async fn narrow(addr: SocketAddr, path: &str) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        let stream = MaybeTlsStream::Plain(socket.connect(addr).await.unwrap());
+        let (mut ws, _) = tokio_tungstenite::client_async(format!("ws://{addr}{path}"), stream).await.unwrap();
+        let hello = next_json(&mut ws).await;
+        Self::over(ws, hello)
     }
 
     pub async fn send(&mut self, message: Value) {

@@ -10,6 +10,8 @@ use super::Client;
 /// A `voxgate serve` that dies with its owner.
 pub struct ServerProcess {
     pub addr: SocketAddr,
+    /// What its ready line says it speaks.
+    pub scheme: String,
     child: Child,
 }
 
@@ -47,8 +49,10 @@ impl ServerProcess {
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim().strip_prefix("listening on http://").expect("the ready line").parse().unwrap();
-        Self { addr, child }
+        let ready = line.trim().strip_prefix("listening on ").expect("the ready line");
+        let (scheme, addr) = ready.split_once("://").expect("an address");
+        let (scheme, addr) = (scheme.to_owned(), addr.parse().unwrap());
+        Self { addr, scheme, child }
     }
 
     pub async fn connect(&self) -> Client {
@@ -61,6 +65,35 @@ impl ServerProcess {
         self.child.wait().unwrap();
     }
 
+    /// Sends a signal by its name: TERM, INT.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end; the exit code.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let done = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits for its end.
+    pub async fn exit_code(&mut self) -> Option<i32> {
+        let begun = std::time::Instant::now();
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None if begun.elapsed().as_secs() > 20 => panic!("the server does not end"),
+                None => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            }
+        }
+    }
+
     pub fn threads(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
     }
@@ -71,8 +104,17 @@ impl ServerProcess {
 
     /// Most memory it ever held, in KiB.
     pub fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM:")
+    }
+
+    /// Memory it holds now, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.status_kib("VmRSS:")
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|l| l.starts_with("VmHWM:")).unwrap();
+        let line = status.lines().find(|l| l.starts_with(name)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }

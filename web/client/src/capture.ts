@@ -1,0 +1,152 @@
+// The microphone: samples at the device's own rate from an AudioWorklet, or what MediaRecorder makes where there is none.
+
+import type { Format } from "./protocol.js";
+import { WORKLET_NAME, WORKLET_SOURCE } from "./worklet.js";
+
+export interface CaptureOptions {
+  deviceId?: string;
+  /** Channels to send; what the device has is mixed to it. */
+  channels?: 1 | 2;
+  encoding?: "pcm_s16le" | "pcm_f32le";
+  /** `worklet`: samples. `recorder`: what MediaRecorder makes (Opus in WebM, Ogg or MP4). `auto`: the first that is there. */
+  method?: "auto" | "worklet" | "recorder";
+  /** Milliseconds of a chunk. */
+  chunkMs?: number;
+  /** Echo cancellation and the like. */
+  constraints?: MediaTrackConstraints;
+  /** Where the worklet is served, where a Content-Security-Policy forbids `blob:`. */
+  workletUrl?: string;
+}
+
+export interface Chunk {
+  bytes: Uint8Array;
+  /** Largest size and mean square of the samples, 0 to 1; null from a recorder. */
+  level: { peak: number; square: number } | null;
+}
+
+export interface Capture {
+  /** For `openStream`. */
+  readonly format: Format;
+  readonly method: "worklet" | "recorder";
+  /** The device's name. */
+  readonly label: string;
+  /** Stops the device. All chunks have been handed out when it resolves. */
+  stop(): Promise<void>;
+}
+
+/** The audio inputs. Their names are empty until the microphone was allowed once. */
+export async function microphones(): Promise<MediaDeviceInfo[]> {
+  const all = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
+  return all.filter((d) => d.kind === "audioinput");
+}
+
+/** Opens the microphone. `onEnd` is called where the device goes away by itself. */
+export async function captureMicrophone(options: CaptureOptions, onChunk: (chunk: Chunk) => void, onEnd?: () => void): Promise<Capture> {
+  if (!navigator.mediaDevices?.getUserMedia) throw new Error("this page may not use a microphone: it needs https, or localhost");
+  const { deviceId, channels = 1, constraints } = options;
+  const media = await navigator.mediaDevices.getUserMedia({
+    audio: { channelCount: channels, ...constraints, ...(deviceId && { deviceId: { exact: deviceId } }) },
+  });
+  const track = media.getAudioTracks()[0] as MediaStreamTrack;
+  if (onEnd) track.addEventListener("ended", onEnd);
+  try {
+    const canWork = typeof AudioWorkletNode === "function";
+    const method = options.method ?? "auto";
+    if (method === "worklet" || (method === "auto" && canWork)) return await worklet(media, track, options, onChunk);
+    return recorder(media, track, options, onChunk);
+  } catch (error) {
+    media.getTracks().forEach((t) => t.stop());
+    throw error;
+  }
+}
+
+/** A context at the device's own rate where the browser allows it: then nothing is resampled here. */
+function contextFor(media: MediaStream, track: MediaStreamTrack): { context: AudioContext; source: MediaStreamAudioSourceNode } {
+  const sampleRate = track.getSettings().sampleRate;
+  if (sampleRate) {
+    try {
+      const context = new AudioContext({ sampleRate });
+      try {
+        return { context, source: context.createMediaStreamSource(media) };
+      } catch {
+        void context.close(); // this browser wants the output's rate
+      }
+    } catch {
+      // this browser does not know the rate
+    }
+  }
+  const context = new AudioContext();
+  return { context, source: context.createMediaStreamSource(media) };
+}
+
+async function worklet(
+  media: MediaStream,
+  track: MediaStreamTrack,
+  { channels = 1, encoding = "pcm_s16le", chunkMs = 20, workletUrl }: CaptureOptions,
+  onChunk: (chunk: Chunk) => void,
+): Promise<Capture> {
+  const { context, source } = contextFor(media, track);
+  const url = workletUrl ?? URL.createObjectURL(new Blob([WORKLET_SOURCE], { type: "text/javascript" }));
+  try {
+    await context.audioWorklet.addModule(url);
+  } finally {
+    if (!workletUrl) URL.revokeObjectURL(url);
+  }
+  const frames = Math.max(1, Math.round((context.sampleRate * chunkMs) / 1_000));
+  const node = new AudioWorkletNode(context, WORKLET_NAME, {
+    numberOfInputs: 1,
+    numberOfOutputs: 1, // to nowhere, and silent: some browsers run only what is connected
+    channelCount: channels,
+    channelCountMode: "explicit",
+    channelInterpretation: "speakers",
+    processorOptions: { channels, frames, float: encoding === "pcm_f32le" },
+  });
+  let stopped = () => {};
+  const whenStopped = new Promise<void>((resolve) => (stopped = resolve));
+  node.port.onmessage = ({ data }: MessageEvent<{ pcm?: ArrayBuffer; peak: number; square: number }>) => {
+    if (data.pcm) onChunk({ bytes: new Uint8Array(data.pcm), level: { peak: data.peak, square: data.square } });
+    else stopped();
+  };
+  source.connect(node).connect(context.destination);
+  if (context.state === "suspended") await context.resume();
+  return {
+    format: { encoding, sample_rate: context.sampleRate, channels },
+    method: "worklet",
+    label: track.label,
+    async stop() {
+      const STUCK_MS = 500; // an audio thread whose device was pulled out answers no more
+      node.port.postMessage("stop");
+      await Promise.race([whenStopped, new Promise((resolve) => setTimeout(resolve, STUCK_MS))]);
+      media.getTracks().forEach((t) => t.stop());
+      source.disconnect();
+      await context.close();
+    },
+  };
+}
+
+/** What a MediaRecorder may make, the best first; Safari has MP4 only. */
+const RECORDER_TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
+
+function recorder(media: MediaStream, track: MediaStreamTrack, { chunkMs = 100 }: CaptureOptions, onChunk: (chunk: Chunk) => void): Capture {
+  if (typeof MediaRecorder !== "function") throw new Error("this browser has neither AudioWorklet nor MediaRecorder");
+  const mimeType = RECORDER_TYPES.find((t) => MediaRecorder.isTypeSupported(t));
+  const made = new MediaRecorder(media, mimeType ? { mimeType } : {});
+  // Blobs are read one after the other: their order is the stream's.
+  let last: Promise<void> = Promise.resolve();
+  made.ondataavailable = ({ data }) => {
+    last = last.then(async () => onChunk({ bytes: new Uint8Array(await data.arrayBuffer()), level: null }));
+  };
+  const whenStopped = new Promise<void>((resolve) => (made.onstop = () => resolve()));
+  made.start(chunkMs);
+  return {
+    format: { encoding: "auto" },
+    method: "recorder",
+    label: track.label,
+    async stop() {
+      if (made.state !== "inactive") made.stop();
+      await whenStopped;
+      await last;
+      media.getTracks().forEach((t) => t.stop());
+    },
+  };
+}

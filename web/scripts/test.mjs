@@ -1,0 +1,27 @@
+// Bundles the tests named on the command line (all where none is named) and runs them: node scripts/test.mjs [unit|server|browser ...]
+import { spawnSync } from "node:child_process";
+import { readdirSync, rmSync } from "node:fs";
+import { build } from "esbuild";
+
+const web = new URL("..", import.meta.url).pathname;
+const wanted = process.argv.slice(2);
+const names = readdirSync(`${web}test`).filter((n) => n.endsWith(".test.ts") && (wanted.length === 0 || wanted.some((w) => n.startsWith(w))));
+const out = `${web}test/built/`; // beside its sources, so that what is found relative to them is found
+rmSync(out, { recursive: true, force: true });
+await build({
+  entryPoints: names.map((n) => `${web}test/${n}`),
+  outdir: out,
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  splitting: false,
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  packages: "external",
+  sourcemap: "inline",
+  define: { "import.meta.url": JSON.stringify(`file://${web}test/support.ts`) },
+  logLevel: "warning",
+});
+const files = names.map((n) => `${out}${n.replace(/\.ts$/, ".mjs")}`);
+const run = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-concurrency=1", ...files], { stdio: "inherit" });
+process.exit(run.status ?? 1);
