@@ -242,6 +242,7 @@ fn only_timestamps_follow_the_wall_clock() {
         "server/api/health.rs",
         "server/api/revocations.rs",
         "server/api/sessions.rs",
+        "server/ws/durable.rs",
         "server/ws/identity.rs",
         "server/ws/mod.rs",
         "server/ws/opening.rs",
