@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 
 use crate::auth::{AuthSetupError, Authenticator, Revocation, RevocationsFull};
 use crate::clock::unix_ms;
-use crate::config::{AuthMode, Config, ResponderKind};
+use crate::config::{AuthMode, Config, Durability, ResponderKind};
+use crate::journal::{Found, Journal, JournalFolderError, JournalLimits};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
 use crate::server::{AcceptError, App, Lanes, Listener, Parts, RecordingIndex, TlsError};
 use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
@@ -27,6 +28,9 @@ pub enum AppError {
     /// The recordings' folder cannot be used.
     #[error(transparent)]
     Recorder(#[from] RecordError),
+    /// The journal's folder cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalFolderError),
     /// The responder cannot be set up.
     #[error(transparent)]
     Responder(#[from] OpenAiError),
@@ -68,15 +72,16 @@ impl Server {
         if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!(error = %e, "the limit of open files stays as it is");
         }
+        let (journal, found) = open_journal(&config)?;
         let breakers = Arc::new(Breakers::default());
         breakers.observe(log_breaker);
         let services = Services::start()?;
         let store = open_store(&config, &breakers, &services)?;
         let recordings = Arc::new(RecordingIndex::new(Arc::clone(&store)));
-        let recorder = if config.recording.enabled { Some(recorder(&config, &recordings)?) } else { None };
+        let recorder = if config.recording.enabled { Some(recorder(&config, &recordings, &found)?) } else { None };
         let auth = open_auth(&config, &services, &store)?;
         let responder = responder(&config, &breakers, &services, &store)?;
-        let app = App::new(config, Parts { recorder, recordings, responder, breakers, store, auth })?;
+        let app = App::new(config, Parts { recorder, recordings, journal, responder, breakers, store, auth })?;
         services.spawn(|stop| {
             let watch = app.watch_certificate();
             async move {
@@ -92,7 +97,7 @@ impl Server {
             Listener::bind(Arc::clone(&app))?
         };
         let local_addr = listener.local_addr()?;
-        let lanes = Lanes::start(&app)?;
+        let lanes = Lanes::start(&app, found)?;
         let thread = std::thread::Builder::new().name("accept".to_owned()).spawn({
             let app = Arc::clone(&app);
             move || {
@@ -153,8 +158,23 @@ async fn clean_up(app: &App) {
     }
 }
 
-fn recorder(config: &Config, index: &Arc<RecordingIndex>) -> Result<RecorderService, RecordError> {
+/// Opens the journal and gives what a killed server left in it. Without the setting what is left waits for a start with it.
+fn open_journal(config: &Config) -> Result<(Option<Journal>, Vec<Found>), JournalFolderError> {
+    if config.audio.durability == Durability::Memory {
+        return Ok((None, Vec::new()));
+    }
+    let limits = JournalLimits {
+        stream_bytes: config.audio.journal_stream_bytes,
+        total_bytes: config.audio.journal_total_bytes,
+    };
+    let (journal, found) = Journal::open(&config.server.data_dir.join("journal"), limits)?;
+    Ok((Some(journal), found))
+}
+
+fn recorder(config: &Config, index: &Arc<RecordingIndex>, found: &[Found]) -> Result<RecorderService, RecordError> {
     let mut c = RecorderConfig::new(config.server.data_dir.join("recordings"));
+    c.remade = found.iter().flat_map(|f| &f.streams).filter_map(|s| s.open.recording_id).collect();
+    c.sync_at_end = config.audio.durability == Durability::Journal;
     c.max_file_bytes = config.recording.max_file_bytes;
     c.quota_bytes = config.recording.quota_bytes;
     c.retain_days = config.recording.retain_days.map(|d| u32::try_from(d).unwrap_or(u32::MAX));

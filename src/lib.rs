@@ -19,6 +19,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod hub;
+pub mod journal;
 pub mod pipeline;
 pub mod resilience;
 pub mod sink;

@@ -47,6 +47,7 @@ pub(super) fn not_started(error: AppError) -> Failure {
         | AppError::Store(_)
         | AppError::Revocations(_)
         | AppError::Recorder(_)
+        | AppError::Journal(_)
         | AppError::Start(_)
         | AppError::Failed => Failure::Runtime(anyhow::Error::from(error).context("the server could not start")),
     }

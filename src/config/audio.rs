@@ -3,7 +3,17 @@
 use crate::audio::OUTPUT_RATES_HZ;
 
 use super::check::Checker;
-use super::setting::section;
+use super::setting::{choice, section};
+
+choice! {
+    /// What an acknowledgement promises.
+    Durability, "\"memory\" or \"journal\"" {
+        /// The bytes have been decoded: they survive a socket that drops.
+        Memory,
+        /// They are on the disk besides: the stream survives a server that dies.
+        Journal,
+    }
+}
 
 section! {
     /// What streams become and how many there may be.
@@ -23,6 +33,13 @@ section! {
         /// Memory of all streams together, past which new ones are `OVERLOADED`. The default holds `max_streams` of ordinary
         /// ones four times over; it bounds the files that must be held whole before they decode.
         memory_budget_bytes: u64 = 1 << 30,
+        /// What an acknowledgement promises.
+        durability: Durability = Durability::Memory,
+        /// With `durability = "journal"`, how much of one stream may be kept; one that is longer ends with `QUOTA_EXCEEDED`. The
+        /// default holds nine hours of 16 kHz PCM.
+        journal_stream_bytes: u64 = 1 << 30,
+        /// The same for all streams together. The default holds an hour and a half of a hundred such streams.
+        journal_total_bytes: u64 = 16 << 30,
     }
 }
 
@@ -48,6 +65,8 @@ const QUEUE_MS_MIN: u64 = 20;
 const QUEUE_MS_MAX: u64 = 60_000;
 /// Under this not one stream fits.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 1 << 20;
+/// Under this hardly more than a stream's head fits.
+const JOURNAL_BYTES_MIN: u64 = 64 << 10;
 
 impl AudioConfig {
     pub(super) fn check(&self, checker: &mut Checker<'_>) {
@@ -64,6 +83,9 @@ impl AudioConfig {
         checker.optional_limit("audio.max_stream_s", self.max_stream_s);
         checker.range("audio.stall_timeout_ms", self.stall_timeout_ms, 1..=u64::from(u32::MAX));
         checker.range("audio.memory_budget_bytes", self.memory_budget_bytes, MEMORY_BUDGET_BYTES_MIN..=i64::MAX as u64);
+        let journal = JOURNAL_BYTES_MIN..=i64::MAX as u64;
+        checker.range("audio.journal_stream_bytes", self.journal_stream_bytes, journal.clone());
+        checker.range("audio.journal_total_bytes", self.journal_total_bytes, journal);
     }
 }
 

@@ -21,7 +21,7 @@ mod tests;
 
 use serde::Serialize;
 
-pub use audio::{AudioConfig, RecordingConfig};
+pub use audio::{AudioConfig, Durability, RecordingConfig};
 pub use auth::{AuthConfig, AuthMode, HS256_SECRET_BYTES_MIN};
 pub use connections::{ConnectionsConfig, OnDuplicate, SessionConfig};
 pub use fault::{ConfigError, ConfigFault, Origin};

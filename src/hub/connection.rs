@@ -68,11 +68,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(client_id: String, meta: ConnectionMeta, limits: OutboxLimits) -> Self {
+    pub(super) fn new(client_id: String, session_id: Uuid, meta: ConnectionMeta, limits: OutboxLimits) -> Self {
         static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
         Self {
             key: NEXT_KEY.fetch_add(1, Ordering::Relaxed),
-            session_id: Uuid::now_v7(),
+            session_id,
             client_id,
             created_unix_ms: meta.connected_unix_ms,
             meta: Mutex::new(Arc::new(meta)),

@@ -118,12 +118,27 @@ impl Connections {
         identity: Option<Identity>,
         limits: OutboxLimits,
     ) -> Result<Arc<Connection>, Refused> {
+        self.insert_session(Uuid::now_v7(), client_id, meta, identity, limits)
+    }
+
+    /// Registers the connection of a session there was before.
+    ///
+    /// # Errors
+    /// [`Refused`] where there is no room for it.
+    pub fn insert_session(
+        &self,
+        session_id: Uuid,
+        client_id: String,
+        meta: ConnectionMeta,
+        identity: Option<Identity>,
+        limits: OutboxLimits,
+    ) -> Result<Arc<Connection>, Refused> {
         let mut index = self.lock();
         if index.by_id.len() - index.detached >= self.admission.total_max {
             return Err(Refused::Full);
         }
         let id = meta.id;
-        let connection = Arc::new(Connection::new(client_id, meta, limits));
+        let connection = Arc::new(Connection::new(client_id, session_id, meta, limits));
         if let Some(identity) = identity {
             self.let_in(&mut index, &connection, identity)?;
         }

@@ -15,6 +15,8 @@ use super::accept::Slot;
 use super::pace::Pace;
 use super::router::Routes;
 use super::state::App;
+use super::ws::Restored;
+use crate::journal::Found;
 
 /// Accepted sockets that may wait for a worker; the accept loop waits beyond that, and the kernel's own queue fills.
 const HANDOVER_MAX: usize = 1_024;
@@ -49,13 +51,19 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// Starts one worker per core this process may use.
+    /// Starts one worker per core this process may use, and spreads the sessions over them that a killed server left.
     ///
     /// # Errors
     /// Where a thread or its runtime cannot be had.
-    pub fn start(app: &Arc<App>) -> io::Result<Self> {
+    pub fn start(app: &Arc<App>, found: Vec<Found>) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-        let lanes = (0..cores).map(|n| Lane::start(n, Arc::clone(app))).collect::<io::Result<_>>()?;
+        let mut shares: Vec<Vec<Restored>> = (0..cores).map(|_| Vec::new()).collect();
+        // All are known before the first socket is served: nobody comes back too early.
+        for (n, restored) in found.into_iter().filter_map(|f| Restored::register(app, f)).enumerate() {
+            shares[n % cores].push(restored);
+        }
+        let start = |(n, share)| Lane::start(n, Arc::clone(app), share);
+        let lanes = shares.into_iter().enumerate().map(start).collect::<io::Result<_>>()?;
         Ok(Self { lanes })
     }
 
@@ -105,9 +113,10 @@ fn gather(started: Instant) {
 }
 
 impl Lane {
-    fn start(number: usize, app: Arc<App>) -> io::Result<Self> {
+    fn start(number: usize, app: Arc<App>, restored: Vec<Restored>) -> io::Result<Self> {
         let (hand, mut taken) = mpsc::channel::<(Accepted, Load)>(HANDOVER_MAX);
-        let load = Arc::new(AtomicUsize::new(0));
+        let load = Arc::new(AtomicUsize::new(restored.len()));
+        let restored: Vec<_> = restored.into_iter().map(|r| (r, Load(Arc::clone(&load)))).collect();
         let started = Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -116,6 +125,13 @@ impl Lane {
         let work = async move {
             let tasks = TaskTracker::new();
             let routes = Routes::new(&app, &tasks);
+            for (session, load) in restored {
+                let task = session.run(&app);
+                tasks.spawn(async move {
+                    let _load = load;
+                    task.await;
+                });
+            }
             while let Some((accepted, load)) = taken.recv().await {
                 tasks.spawn(routes.clone().serve(accepted, load));
             }

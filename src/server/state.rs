@@ -14,6 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, OriginRule};
 use crate::dialect::native::DecodeLimits;
 use crate::hub::{Admission, Connections, Conversations, Directory};
+use crate::journal::Journal;
 use crate::pipeline::MemoryBudget;
 use crate::protocol::ServerState;
 use crate::resilience::Breakers;
@@ -38,6 +39,8 @@ pub struct App {
     pub streams: Directory,
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// Where the bytes of open streams are kept; `None` where an acknowledgement promises no more than that they were decoded.
+    pub journal: Option<Journal>,
     /// How the store lists them.
     pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
@@ -70,6 +73,8 @@ pub struct App {
 pub struct Parts {
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// Where the bytes of open streams are kept, where they are.
+    pub journal: Option<Journal>,
     /// How the store lists them.
     pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
@@ -100,7 +105,7 @@ impl App {
     /// # Errors
     /// [`TlsError`] where a certificate is configured that cannot be used.
     pub fn new(config: Config, parts: Parts) -> Result<Arc<Self>, TlsError> {
-        let Parts { recorder, recordings, responder, store, auth, breakers } = parts;
+        let Parts { recorder, recordings, journal, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
@@ -118,6 +123,7 @@ impl App {
             conversations: Conversations::default(),
             streams,
             recorder,
+            journal,
             recordings,
             responder,
             breakers,
@@ -173,6 +179,7 @@ impl App {
             HealthStatus::Unhealthy
         } else if self.recorder.as_ref().is_some_and(|r| r.status().degraded)
             || !self.store.status().healthy
+            || self.journal.as_ref().is_some_and(|j| j.status().degraded)
             || self.memory_is_short()
             || !self.breakers.all_closed()
         {

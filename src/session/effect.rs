@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::people::PeopleAct;
 use crate::audio::{OutputFormat, StreamFormat};
 use crate::dialect::native::DecodeLimits;
-use crate::protocol::{AdminCommand, CloseCode, Event, EventSet, ListenTarget, Overflow, ResumeRequest};
+use crate::protocol::{AdminCommand, CloseCode, Event, EventSet, Framing, ListenTarget, Overflow, ResumeRequest};
 
 /// What a session may do, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,8 @@ pub struct OpenStream {
     pub record: bool,
     /// What happens when its queue is full.
     pub overflow: Overflow,
+    /// How binary frames find it.
+    pub framing: Framing,
     /// The conversation it belongs to.
     pub conversation_id: Option<String>,
     /// Whether it was opened by audio itself, so that unknown bytes mean `FORMAT_REQUIRED`.

@@ -7,6 +7,7 @@
 mod effect;
 mod identity;
 mod people;
+mod restore;
 mod ring;
 mod streams;
 #[cfg(test)]

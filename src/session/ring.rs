@@ -39,6 +39,11 @@ impl Ring {
         self.last_seq += lost;
     }
 
+    /// The newest number given out.
+    pub(super) fn last_seq(&self) -> u64 {
+        self.last_seq
+    }
+
     /// Keeps the event that got the newest number.
     pub(super) fn push(&mut self, text: &[u8]) {
         self.bytes += text.len();

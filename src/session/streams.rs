@@ -69,6 +69,23 @@ impl Streams {
         Self { open: Vec::new(), next_index: 0, any_started: false, refusal_told: false, new_uid }
     }
 
+    /// Lists a stream that was open when the server died, with what arrived of it.
+    pub(super) fn restore(&mut self, open: &OpenStream, received_bytes: u64) {
+        self.next_index = self.next_index.max(open.index.wrapping_add(1));
+        self.any_started = true;
+        self.open.push(Entry {
+            index: open.index,
+            uid: open.uid,
+            name: open.stream_id.clone(),
+            format: open.format,
+            framing: open.framing,
+            conversation_id: open.conversation_id.clone(),
+            received_bytes,
+            gap: false,
+            ending: false,
+        });
+    }
+
     pub(super) fn by_name(&self, name: &str) -> Option<&Entry> {
         self.open.iter().find(|s| s.name == name)
     }
@@ -195,6 +212,7 @@ impl Streams {
             ack_interval_ms: 200,
             record: true,
             overflow: Overflow::Block,
+            framing,
             conversation_id: None,
             implicit: false,
             speech: subscriptions.has(Topic::Speech),

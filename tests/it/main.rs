@@ -9,6 +9,7 @@ mod failures;
 mod hostile;
 mod http;
 mod identity;
+mod journal;
 mod limits;
 mod logs;
 mod people;

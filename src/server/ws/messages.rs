@@ -12,7 +12,7 @@ use crate::server::admin;
 use crate::server::api::health;
 use crate::server::peer::shown;
 use crate::server::state::App;
-use crate::session::{Effect, Query, Route};
+use crate::session::{Effect, PeopleAct, Query, Route};
 use crate::upstream::{Question, Reply};
 
 /// Listeners one connection may have; as many as a mixing desk has channels.
@@ -101,10 +101,17 @@ impl Task {
             Effect::Subscriptions(events) => {
                 self.connection.set_subscriptions(events);
                 self.update_sinks();
+                self.note_in_journal();
             }
             Effect::Respond { text, conversation_id, reply_to } => self.respond(text, conversation_id, reply_to, lane),
             Effect::Ask(query, reply_to) => self.answer(&query, reply_to, lane),
-            Effect::People(act, reply_to) => self.people(act, reply_to, lane),
+            Effect::People(act, reply_to) => {
+                let moves = matches!(act, PeopleAct::Join(_) | PeopleAct::Leave(_));
+                self.people(act, reply_to, lane);
+                if moves {
+                    self.note_in_journal();
+                }
+            }
             Effect::Authenticate(token, reply_to) => self.authenticate(token, reply_to, lane),
             Effect::Resume(request, reply_to) => self.resume(request, reply_to, lane),
             Effect::Admin(command, reply_to) => {

@@ -1,5 +1,7 @@
 //! The WebSocket: from the handshake to the connection's task.
 
+mod acks;
+mod durable;
 mod echo;
 mod identity;
 mod lane;
@@ -10,6 +12,7 @@ mod opening;
 mod output;
 mod people;
 mod report;
+mod restore;
 mod resume;
 mod sessions;
 mod stream;
@@ -34,6 +37,7 @@ pub(super) use messages::connection_info;
 
 pub(super) use identity::refusal;
 pub(super) use people::{Post, deliver, history, store_error};
+pub(super) use restore::Restored;
 pub(super) use sessions::Sessions;
 
 use self::welcome::Guest;

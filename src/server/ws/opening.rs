@@ -10,25 +10,31 @@ use super::task::{TICK_MS, Task};
 use crate::audio::{OutputChannels, PcmSpec};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
 use crate::hub::LiveStreamMeta;
+use crate::journal::OpenNote;
 use crate::pipeline::{Chain, StreamPipeline, StreamSettings};
 use crate::protocol::{AudioStarted, ChannelsInfo, ErrorCode, Event, OutputInfo, ProtocolError, Topic};
 use crate::session::OpenStream;
 use crate::sink::recorder::{Recorder, RecordingHandle, RecordingStart};
 use crate::sink::{Sink, levels, listeners, voice};
 
+/// What a stream that is made again after a kill takes over.
+#[derive(Clone, Copy)]
+pub(super) struct Again {
+    /// Its recording, where it has one.
+    pub(super) recording_id: Option<uuid::Uuid>,
+    /// When it began.
+    pub(super) started_unix_ms: u64,
+}
+
 impl Task {
     /// Opens a stream, or tells why not.
     pub(super) fn open_stream(&mut self, open: OpenStream, lane: &mut Lane) {
         let (index, reply_to, stream_id) = (open.index, open.reply_to.clone(), open.stream_id.clone());
-        match self.try_open(open) {
+        match self.open_kept(open) {
             Ok((stream, started)) => {
                 let answer = Event::AudioStarted(Box::new(started));
                 self.session.opened(reply_to.as_deref(), &answer);
-                if let Some(c) = &stream.live.meta.conversation_id {
-                    self.app.conversations.streaming(&self.connection, c, true);
-                }
-                self.streams.push(stream);
-                self.look_within(TICK_MS);
+                self.began(stream);
                 self.send(&answer, reply_to.as_deref(), lane);
             }
             Err(e) => {
@@ -38,7 +44,38 @@ impl Task {
         }
     }
 
-    fn try_open(&mut self, open: OpenStream) -> Result<(Box<Stream>, AudioStarted), ProtocolError> {
+    /// Opens a stream, and keeps its bytes where that is configured.
+    fn open_kept(&mut self, open: OpenStream) -> Result<(Box<Stream>, AudioStarted), ProtocolError> {
+        let kept = self.app.journal.is_some().then(|| open.clone());
+        let (mut stream, started) = self.try_open(open, None)?;
+        if let Some(open) = kept {
+            let note = OpenNote::new(&open, started.recording_id, stream.live.meta.started_unix_ms);
+            if let Err(e) = self.begin_log(&mut stream, &note) {
+                if let Some(r) = stream.recording.take() {
+                    r.cancel();
+                }
+                stream.unlist(&self.app);
+                return Err(e);
+            }
+        }
+        Ok((stream, started))
+    }
+
+    /// A stream was opened: it runs.
+    pub(super) fn began(&mut self, stream: Box<Stream>) {
+        if let Some(c) = &stream.live.meta.conversation_id {
+            self.app.conversations.streaming(&self.connection, c, true);
+        }
+        self.streams.push(stream);
+        self.look_within(TICK_MS);
+    }
+
+    /// Makes a stream; `again`: one there was before.
+    pub(super) fn try_open(
+        &mut self,
+        open: OpenStream,
+        again: Option<Again>,
+    ) -> Result<(Box<Stream>, AudioStarted), ProtocolError> {
         if self.app.drain_deadline_ms().is_some() {
             return Err(ProtocolError::new(ErrorCode::Draining, "the server is stopping: connect again"));
         }
@@ -52,7 +89,8 @@ impl Task {
         let params =
             DecodeParams { format: open.format, output: open.output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
         let chain = Chain::open(&params).map_err(|e| decode_error(&e, open.implicit))?;
-        let recording = self.recording_of(&open);
+        let started_unix_ms = again.map_or_else(crate::clock::unix_ms, |a| a.started_unix_ms);
+        let recording = self.recording_of(&open, started_unix_ms, again);
         let now_ms = self.app.clock.now_ms();
         let live = self
             .app
@@ -65,7 +103,7 @@ impl Task {
                 encoding: open.format.encoding,
                 output: open.output,
                 recording_id: recording.as_ref().map(|r| r.handle().id()),
-                started_unix_ms: crate::clock::unix_ms(),
+                started_unix_ms,
             })
             .ok_or_else(|| overloaded("the server has all the streams it takes"))?;
         let handle = recording.as_ref().map(Recorder::handle);
@@ -85,6 +123,8 @@ impl Task {
             implicit: open.implicit,
             pipeline: StreamPipeline::new(settings, chain, sinks),
             live,
+            log: None,
+            unkept_ack: None,
             recording: handle,
             recording_fault_told: false,
             closing: None,
@@ -123,20 +163,26 @@ impl Task {
         Ok((stream, started))
     }
 
-    fn recording_of(&self, open: &OpenStream) -> Option<Recorder> {
+    fn recording_of(&self, open: &OpenStream, started_unix_ms: u64, again: Option<Again>) -> Option<Recorder> {
         let service = self.app.recorder.as_ref().filter(|_| open.record)?;
+        let id = match again {
+            Some(a) => a.recording_id?,
+            None => uuid::Uuid::now_v7(),
+        };
         let connection = Arc::clone(&self.connection);
         let start = RecordingStart {
-            id: uuid::Uuid::now_v7(),
+            id,
             stream_uid: open.uid.to_string(),
             stream_id: open.stream_id.clone(),
             client_id: self.connection.client_id().to_owned(),
             user_id: self.connection.identity().user_id.clone(),
             conversation_id: open.conversation_id.clone(),
-            created_at_ms: i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX),
+            created_at_ms: i64::try_from(started_unix_ms).unwrap_or(i64::MAX),
             spec: PcmSpec { rate_hz: open.output.rate_hz, channels: 1 },
         };
-        match service.create(start, Arc::new(move || connection.outbox.wake())) {
+        let wake = Arc::new(move || connection.outbox.wake());
+        let made = if again.is_some() { service.remake(start, wake) } else { service.create(start, wake) };
+        match made {
             Ok(r) => Some(r),
             Err(e) => {
                 tracing::error!(error = %e, "recording not created");

@@ -38,7 +38,7 @@ impl Task {
         encode: impl FnOnce(native::Envelope<'_>, &mut Vec<u8>),
     ) {
         let comes_back = matches!(self.phase, Phase::Closing(_) | Phase::Detached(_)) && !self.over;
-        if self.phase != Phase::Open && !(comes_back && is_session_event) {
+        if self.is_rebuilding() || (self.phase != Phase::Open && !(comes_back && is_session_event)) {
             return;
         }
         let seq = is_session_event.then(|| self.session.next_seq());
@@ -50,6 +50,7 @@ impl Task {
         encode(envelope, &mut lane.out);
         if is_session_event {
             self.session.keep(&lane.out[from + HEADER_BYTES..]);
+            self.journal_event(self.session.last_seq(), &lane.out[from + HEADER_BYTES..]);
         }
         if self.phase != Phase::Open {
             lane.out.truncate(from);
@@ -90,7 +91,9 @@ impl Task {
         if self.has_unsent() && self.out.is_empty() && !self.flush(cx) {
             self.lost();
         }
-        if !self.out.is_empty() {
+        if self.output_is_held() {
+            self.out.append(&mut lane.out);
+        } else if !self.out.is_empty() {
             self.out.extend_from_slice(&lane.out);
             lane.out.clear();
             let mut pending = std::mem::take(&mut self.out);

@@ -175,6 +175,9 @@ impl Task {
         }
         self.look_within(0);
         self.session.lost(self.connection.outbox.take_lost());
+        self.session.has_seen(last_seq.unwrap_or(0));
+        self.note_in_journal(); // the new token, and whose answer it is, survive before they are told
+        self.hold_output();
         let replay = self.session.replay(last_seq);
         let (replayed, missed) = (replay.events.len(), replay.missed);
         let mut again = Vec::new();
@@ -214,6 +217,7 @@ impl Task {
     pub(super) fn settle(&mut self) {
         if std::mem::take(&mut self.unsettled) {
             self.app.sessions.settle(self.connection.session_id());
+            self.note_in_journal();
         }
     }
 

@@ -3,54 +3,74 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::mail::{Letter, Mail};
 use crate::hub::Connection;
 
-/// 128 random bits (protocol section 2).
+/// What is kept of a token: who reads memory or disk cannot use it.
 #[derive(Clone, Copy, Debug)]
-struct Token(u128);
+pub(super) struct TokenHash([u8; 32]);
 
-impl Token {
-    fn random() -> Self {
-        let mut bytes = [0; 16];
-        // Without randomness of the system no token can be given out that nobody guesses; it cannot fail on a running Linux.
-        getrandom::fill(&mut bytes).expect("the system has random bytes");
-        Self(u128::from_ne_bytes(bytes))
-    }
-
-    fn text(self) -> String {
-        format!("{:032x}", self.0)
+impl TokenHash {
+    fn of(token: &str) -> Self {
+        Self(Sha256::digest(token.as_bytes()).into())
     }
 
     /// Compares in the same time whatever differs.
-    fn is(self, text: &str) -> bool {
-        text.len() == 32 && u128::from_str_radix(text, 16).is_ok_and(|n| n ^ self.0 == 0)
+    fn is(self, other: Self) -> bool {
+        self.0.iter().zip(other.0).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
     }
+
+    /// In hexadecimal.
+    pub(super) fn text(self) -> String {
+        self.0.iter().map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// From hexadecimal.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if digits.0.len() != bytes.len() || !digits.1.is_empty() {
+            return None;
+        }
+        for (to, pair) in bytes.iter_mut().zip(digits.0) {
+            *to = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+/// A new token: 128 random bits (protocol section 2), as text, and what is kept of it.
+fn new_token() -> (String, TokenHash) {
+    let mut bytes = [0; 16];
+    // Without randomness of the system no token can be given out that nobody guesses; it cannot fail on a running Linux.
+    getrandom::fill(&mut bytes).expect("the system has random bytes");
+    let text = format!("{:032x}", u128::from_ne_bytes(bytes));
+    let hash = TokenHash::of(&text);
+    (text, hash)
 }
 
 /// The tokens that resume a session.
 #[derive(Clone, Copy, Debug)]
 struct Tokens {
-    current: Token,
+    current: TokenHash,
     /// The one that was used last: good until the client is heard on the new socket, so that a lost answer locks nobody out.
-    used: Option<Token>,
+    used: Option<TokenHash>,
 }
 
 impl Tokens {
-    fn new() -> Self {
-        Self { current: Token::random(), used: None }
-    }
-
-    /// What they are once `token` was used; none where it resumes nothing.
-    fn after(self, token: &str) -> Option<Self> {
+    /// What they are once `token` was used, and the new one's text; none where it resumes nothing.
+    fn after(self, token: &str) -> Option<(Self, String)> {
+        let token = TokenHash::of(token);
         let used = match self.used {
             _ if self.current.is(token) => self.current,
             Some(used) if used.is(token) => used,
             Some(_) | None => return None,
         };
-        Some(Self { current: Token::random(), used: Some(used) })
+        let (text, current) = new_token();
+        Some((Self { current, used: Some(used) }, text))
     }
 
     /// The client was heard: the one it used is good no more.
@@ -74,10 +94,27 @@ pub(in crate::server) struct Sessions {
 impl Sessions {
     /// Lists a connection's session. Returns the token that resumes it.
     pub(super) fn open(&self, connection: &Arc<Connection>, mail: &Arc<Mail>) -> String {
-        let tokens = Tokens::new();
+        let (text, current) = new_token();
+        self.restore(connection, mail, current, None);
+        text
+    }
+
+    /// Lists the session of a connection by the tokens that were given out before.
+    pub(super) fn restore(
+        &self,
+        connection: &Arc<Connection>,
+        mail: &Arc<Mail>,
+        current: TokenHash,
+        used: Option<TokenHash>,
+    ) {
+        let tokens = Tokens { current, used };
         let entry = Entry { connection: Arc::clone(connection), mail: Arc::clone(mail), tokens };
         self.lock().insert(connection.session_id(), entry);
-        tokens.current.text()
+    }
+
+    /// What is kept of the token that resumes a session, and of the one used last while it is still good.
+    pub(super) fn tokens(&self, session_id: Uuid) -> Option<(TokenHash, Option<TokenHash>)> {
+        self.lock().get(&session_id).map(|e| (e.tokens.current, e.tokens.used))
     }
 
     /// Puts the letter that `write` makes of the session's new token into its mail, if `token` resumes it and it is the same user's.
@@ -91,11 +128,11 @@ impl Sessions {
     ) -> bool {
         let mut index = self.lock();
         let Some(entry) = index.get_mut(&session_id) else { return false };
-        let Some(tokens) = entry.tokens.after(token) else { return false };
+        let Some((tokens, text)) = entry.tokens.after(token) else { return false };
         if entry.connection.identity().user_id.as_deref() != user_id {
             return false;
         }
-        let Some(letter) = write(tokens.current.text()) else { return false };
+        let Some(letter) = write(text) else { return false };
         entry.tokens = tokens;
         entry.mail.put(letter);
         entry.connection.outbox.wake();
@@ -142,8 +179,9 @@ mod tests {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (dice >> 33) as usize % n
         };
-        let mut tokens = Tokens::new();
-        let mut given = vec![tokens.current.text()];
+        let (first, current) = new_token();
+        let mut tokens = Tokens { current, used: None };
+        let mut given = vec![first];
         // What the client holds, by its place in `given`; and which used one is not settled.
         let (mut held, mut unsettled) = (0, None);
         for _ in 0..10_000 {
@@ -151,9 +189,10 @@ mod tests {
             match below(4) {
                 // It comes back; the answer may be lost on the way.
                 0 | 1 => {
-                    tokens =
+                    let text;
+                    (tokens, text) =
                         tokens.after(&given[held]).expect("who holds the newest or the unsettled is never locked out");
-                    given.push(tokens.current.text());
+                    given.push(text);
                     unsettled = Some(held);
                     if below(2) == 0 {
                         held = newest + 1;

@@ -8,12 +8,15 @@ use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
 use super::STREAM_RESERVED_BYTES;
+use super::acks::Flush;
+use super::durable;
 use super::lane::Lane;
 use super::report::{decode_error, ended, reason_name};
 use super::task::Task;
 use crate::hub::LiveStream;
+use crate::journal::Log;
 use crate::pipeline::{Progress, Reservation, RunState, StreamError, StreamPipeline};
-use crate::protocol::{AudioDropped, AudioLevel, AudioReceived, EndReason, ErrorCode, Event, ProtocolError, Topic};
+use crate::protocol::{AudioDropped, AudioLevel, EndReason, ErrorCode, Event, ProtocolError, Topic};
 use crate::server::state::App;
 use crate::sink::SinkEvent;
 use crate::sink::recorder::{RecordError, Recorded, RecordingHandle};
@@ -44,6 +47,10 @@ pub(super) struct Stream {
     pub(super) implicit: bool,
     pub(super) pipeline: StreamPipeline,
     pub(super) live: Arc<LiveStream>,
+    /// Where its bytes are kept, where they are.
+    pub(super) log: Option<Log>,
+    /// An acknowledgement that is due once the log has reached a position.
+    pub(super) unkept_ack: Option<(Progress, u64)>,
     pub(super) recording: Option<RecordingHandle>,
     /// The client knows that it ended before the stream.
     pub(super) recording_fault_told: bool,
@@ -51,7 +58,7 @@ pub(super) struct Stream {
     pub(super) end: End,
     /// Frames that came, and who wants to know when which of them has passed.
     pub(super) frames_in: u64,
-    pub(super) flushes: Vec<(u64, Option<String>)>,
+    pub(super) flushes: Vec<Flush>,
     /// Speech of the whole stream, where detection was on from its start.
     pub(super) speech_ms: Option<u64>,
     pub(super) counts_speech: bool,
@@ -65,12 +72,12 @@ pub(super) struct Stream {
 impl Stream {
     /// Whether the socket must not be read because of it.
     pub(super) fn is_full(&self) -> bool {
-        self.pipeline.is_full()
+        self.pipeline.is_full() || self.log.as_ref().is_some_and(Log::is_full)
     }
 
-    /// Looks at the stream's work again, because a sink called.
-    pub(super) fn set_busy(&mut self) {
-        self.busy = true;
+    /// Whether more audio may come.
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.end, End::No)
     }
 
     /// Takes it out of the list of running streams.
@@ -81,19 +88,6 @@ impl Stream {
             app.conversations.streaming(&self.live.meta.connection, c, false);
         }
     }
-
-    fn progress_event(&self, p: &Progress, now_us: u64) -> AudioReceived {
-        AudioReceived {
-            stream_id: Arc::clone(&self.stream_id),
-            received_bytes: p.received_bytes,
-            received_frames: p.received_frames,
-            decoded_ms: p.decoded_ms,
-            output_samples: p.output_samples,
-            buffered_ms: p.buffered_ms,
-            dropped_ms: p.dropped_ms,
-            processing_us: now_us.saturating_sub(p.newest_arrival_us),
-        }
-    }
 }
 
 impl Task {
@@ -102,6 +96,9 @@ impl Task {
         let Some(at) = self.streams.iter().position(|s| s.index == index) else { return };
         let s = &mut self.streams[at];
         s.heard_ms = now_us / 1_000;
+        if let Err(e) = durable::keep(s.log.as_ref(), frame) {
+            return self.break_off(at, e, lane);
+        }
         s.frames_in += 1;
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
@@ -122,14 +119,6 @@ impl Task {
         let s = &mut self.streams[at];
         let held = s.pipeline.held_bytes() as u64;
         held <= STREAM_RESERVED_BYTES || s.reserved.grow_to(held.next_multiple_of(STRIDE_BYTES))
-    }
-
-    /// Acknowledges once all received so far has passed every sink.
-    pub(super) fn flush_stream(&mut self, index: u32, reply_to: Option<String>) {
-        if let Some(s) = self.streams.iter_mut().find(|s| s.index == index) {
-            s.flushes.push((s.frames_in, reply_to));
-            s.busy = true;
-        }
     }
 
     /// Lets a stream drain, then answers.
@@ -183,7 +172,7 @@ impl Task {
     }
 
     /// Ends a stream without what still waits in it, and says why.
-    fn break_off(&mut self, at: usize, told: ProtocolError, lane: &mut Lane) {
+    pub(super) fn break_off(&mut self, at: usize, told: ProtocolError, lane: &mut Lane) {
         let s = &mut self.streams[at];
         let told = told.on_stream(&*s.stream_id);
         let reply_to = match std::mem::replace(&mut s.end, End::No) {
@@ -234,6 +223,10 @@ impl Task {
             self.tell(at, lane);
             return false;
         }
+        if let Some(e) = durable::failure(s.log.as_ref()) {
+            self.break_off(at, e, lane);
+            return true;
+        }
         let mut budget = STEP_BUDGET_SAMPLES;
         let scratch = &mut lane.scratch;
         let state = s.pipeline.guarded(|p| p.run(scratch, &mut budget));
@@ -274,18 +267,7 @@ impl Task {
             self.fault(e, None, lane);
         }
         self.acknowledge_stream(at, lane);
-        let s = &mut self.streams[at];
-        if s.flushes.is_empty() {
-            return;
-        }
-        let p = s.pipeline.progress();
-        let passed = if s.pipeline.is_drained() { u64::MAX } else { p.received_frames };
-        let now_us = self.app.clock.now_us();
-        let ack = Event::AudioReceived(s.progress_event(&p, now_us));
-        let due: Vec<_> = s.flushes.extract_if(.., |(frames, _)| *frames <= passed).collect();
-        for (_, reply_to) in due {
-            self.send(&ack, reply_to.as_deref(), lane);
-        }
+        self.tell_flushes(at, lane);
     }
 
     fn tell_sink_event(&mut self, at: usize, event: SinkEvent, lane: &mut Lane) {
@@ -321,26 +303,13 @@ impl Task {
         self.send(&event, None, lane);
     }
 
-    /// Sends the acknowledgements that are due after a read.
-    pub(super) fn acknowledge(&mut self, lane: &mut Lane) {
-        for at in 0..self.streams.len() {
-            self.acknowledge_stream(at, lane);
-        }
-    }
-
-    fn acknowledge_stream(&mut self, at: usize, lane: &mut Lane) {
-        let s = &mut self.streams[at];
-        if let Some(p) = s.pipeline.take_due_ack() {
-            lane.now_us = self.app.clock.now_us();
-            let ack = Event::AudioReceived(s.progress_event(&p, lane.now_us));
-            self.send(&ack, None, lane);
-        }
-    }
-
     /// Where a stream's recording is closed (or it has none) and its end is due: tells it and removes the stream.
     fn poll_end(&mut self, at: usize, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
         let s = &mut self.streams[at];
         let End::Closing(reason, _) = s.end else { return false };
+        if s.owes_acknowledgement() {
+            return false;
+        }
         let mut fault = None;
         let recorded = match &mut s.closing {
             None => None,
@@ -363,6 +332,7 @@ impl Task {
         }
         let mut s = self.streams.remove(at);
         s.unlist(&self.app);
+        self.end_log(&s);
         self.session.closed(s.index);
         let reply_to = match std::mem::replace(&mut s.end, End::No) {
             End::Closing(_, id) | End::Draining(_, id) => id,

@@ -16,8 +16,10 @@ use super::lane::{Lane, with_lane};
 use super::limits::Limits;
 use super::mail::{Mail, Said};
 use super::output::count;
+use super::restore::Rebuilding;
 use super::stream::Stream;
 use crate::hub::{Connection, OutboxItem};
+use crate::journal::Log;
 use crate::protocol::{CloseCode, EndReason, Event, ResumeRequest, ServerState};
 use crate::server::accept::Slot;
 use crate::server::lanes::served;
@@ -86,6 +88,12 @@ pub(super) struct Task {
     pub(super) superseded: bool,
     /// The client was not heard since it resumed.
     pub(super) unsettled: bool,
+    /// What is still to be made again after a kill; nothing is told meanwhile.
+    pub(super) rebuilding: Option<Box<Rebuilding>>,
+    /// Notes of the session in the journal so far.
+    pub(super) note_version: u64,
+    /// What must be on the disk, and how far, before anything more is told.
+    pub(super) gate: Vec<(Log, u64)>,
     /// The store knows of the session.
     pub(super) noted: bool,
     drain_told: bool,
@@ -114,9 +122,13 @@ impl Task {
         connection: Arc<Connection>,
         session: Session,
         mail: Arc<Mail>,
-        wire: Wire,
+        wire: Option<Wire>,
     ) -> Self {
         let wrote_ms = app.clock.now_ms();
+        let (socket, slot, reader) = match wire {
+            Some(w) => (Some(w.socket), Some(w.slot), Some(w.reader)),
+            None => (None, None, None),
+        };
         Self {
             limits: Limits::new(&app.config.limits),
             mail,
@@ -127,15 +139,18 @@ impl Task {
             said: Vec::new(),
             unsettled: false,
             noted: false,
+            rebuilding: None,
+            note_version: 0,
+            gate: Vec::new(),
             app,
             connection,
             session,
             streams: Vec::new(),
             listeners: Vec::new(),
             rtt_ms: None,
-            socket: Some(wire.socket),
-            slot: Some(wire.slot),
-            reader: Some(wire.reader),
+            socket,
+            slot,
+            reader,
             phase: Phase::Open,
             out: Vec::new(),
             deferred: false,
@@ -210,6 +225,7 @@ impl Task {
         self.poll_timer(cx, lane);
         for _ in 0..ROUNDS_MAX {
             let mut progress = self.poll_outbox(cx, lane);
+            progress |= self.is_rebuilding() && self.rebuild(lane);
             progress |= self.work_streams(cx, lane);
             progress |= self.poll_read(cx, lane);
             if self.defer(lane) {
@@ -237,7 +253,9 @@ impl Task {
         let Some(left) = self.connection.outbox.poll_take(cx, room, &mut lane.items) else { return false };
         if left.woken {
             self.check_drain(lane);
-            self.read_mail(lane);
+            if !self.is_rebuilding() {
+                self.read_mail(lane);
+            }
             for s in &mut self.streams {
                 s.set_busy(); // it may have been a sink with room again
             }
@@ -269,7 +287,8 @@ impl Task {
     pub(super) fn check_drain(&mut self, lane: &mut Lane) {
         let Some(deadline_ms) = self.app.drain_deadline_ms() else { return };
         if let Phase::Detached(_) = self.phase {
-            return self.gone(EndReason::Drained); // nobody can come back
+            // Nobody can come back; but what is being rebuilt is first made whole.
+            return if self.is_rebuilding() { () } else { self.gone(EndReason::Drained) };
         }
         if !std::mem::replace(&mut self.drain_told, true) {
             let state: ServerState = self.app.server_state();

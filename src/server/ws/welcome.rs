@@ -49,18 +49,14 @@ impl Guest {
             return None;
         }
         let config = &app.config;
-        let outbox = OutboxLimits {
-            messages: config.connections.queue_messages,
-            message_bytes: config.connections.queue_bytes,
-            audio_bytes: AUDIO_QUEUE_BYTES,
-        };
-        let connection = match app.connections.insert(self.client_id, self.meta, self.identity.clone(), outbox) {
-            Ok(c) => c,
-            Err(e) => {
-                refuse(socket, e.close_code(), &e.to_string());
-                return None;
-            }
-        };
+        let connection =
+            match app.connections.insert(self.client_id, self.meta, self.identity.clone(), outbox_limits(app)) {
+                Ok(c) => c,
+                Err(e) => {
+                    refuse(socket, e.close_code(), &e.to_string());
+                    return None;
+                }
+            };
         let now_ms = app.clock.now_ms();
         connection.counters.last_activity_ms.store(now_ms, Relaxed);
         connection.counters.last_message_ms.store(now_ms, Relaxed);
@@ -75,20 +71,30 @@ impl Guest {
             Some(identity) => Authentication::Known { expires_ms: expires_ms(&app.clock, &identity), identity },
             None => Authentication::Awaited { now_ms },
         };
-        let session = Session::new(limits(app), self.defaults, authentication, Uuid::now_v7);
+        let session = Session::new(session_limits(app), self.defaults, authentication, Uuid::now_v7);
         let reader =
             Reader::new(Role::Server, Limits { message_bytes, fragments: FRAGMENTS_MAX, assembly_ms: ASSEMBLY_MS });
         let mail = Arc::new(Mail::default());
         let resume_token = app.sessions.open(&connection, &mail);
         let hello = hello(app, &connection, resume_token);
         tracing::debug!(connection = %connection.id(), client = connection.client_id(), "connected");
-        let mut task = Task::new(Arc::clone(app), connection, session, mail, Wire { socket, reader, slot });
+        let mut task = Task::new(Arc::clone(app), connection, session, mail, Some(Wire { socket, reader, slot }));
         task.greet(&hello, self.conversation_id, early);
         Some(task)
     }
 }
 
-fn limits(app: &App) -> SessionLimits {
+/// What may wait for a connection.
+pub(super) fn outbox_limits(app: &App) -> OutboxLimits {
+    OutboxLimits {
+        messages: app.config.connections.queue_messages,
+        message_bytes: app.config.connections.queue_bytes,
+        audio_bytes: AUDIO_QUEUE_BYTES,
+    }
+}
+
+/// What a session may do.
+pub(super) fn session_limits(app: &App) -> SessionLimits {
     SessionLimits {
         streams_max: app.config.audio.max_streams_per_connection,
         conversations_max: CONVERSATIONS_MAX,

@@ -1,5 +1,6 @@
 //! How recordings are kept, and who is told of them. Knows no thread and no file.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,10 @@ pub struct RecorderConfig {
     pub stall_limit: Duration,
     /// Files larger than this become RF64; at most what 32 bits hold.
     pub riff_bytes_max: u64,
+    /// Recordings found open whose streams will be made again: they are not hashed, for `remake` takes their place.
+    pub remade: HashSet<Uuid>,
+    /// Whether a recording is on the disk, whatever happens to the machine, before its end is told.
+    pub sync_at_end: bool,
     /// Unix time in milliseconds.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
     /// Told of every recording that begins, ends or goes, from a disk thread or a stream's. Must not block.
@@ -57,6 +62,8 @@ impl RecorderConfig {
             tick: Duration::from_millis(300),
             stall_limit: Duration::from_secs(5),
             riff_bytes_max: wav::RIFF_SIZE_MAX,
+            remade: HashSet::new(),
+            sync_at_end: false,
             clock: Arc::new(|| i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX)),
             changed: None,
         }

@@ -99,10 +99,17 @@ pub(super) fn run(core: &Arc<Core>) {
 }
 
 fn conclude(core: &Core, mut meta: RecordingMeta, state: RecordingState) -> Result<Recorded, RecordError> {
-    let hashed = sha256(&meta::wav_path(&core.config.dir, meta.id)).and_then(|sha256| {
+    let dir = &core.config.dir;
+    let path = meta::wav_path(dir, meta.id);
+    let hashed = sha256(&path).and_then(|sha256| {
         meta.sha256 = Some(sha256.clone());
         meta.state = state;
-        meta::save(&core.config.dir, &meta)?;
+        meta::save(dir, &meta)?;
+        if core.config.sync_at_end {
+            for file in [&path, &meta::sidecar_path(dir, meta.id), dir] {
+                File::open(file)?.sync_all()?;
+            }
+        }
         Ok(Recorded { id: meta.id, bytes: meta.bytes, sha256, samples: meta.samples })
     });
     if let Err(error) = &hashed {

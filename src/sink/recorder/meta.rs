@@ -74,7 +74,7 @@ pub(super) fn wav_path(dir: &Path, id: Uuid) -> PathBuf {
     dir.join(format!("{id}.wav"))
 }
 
-fn sidecar_path(dir: &Path, id: Uuid) -> PathBuf {
+pub(super) fn sidecar_path(dir: &Path, id: Uuid) -> PathBuf {
     dir.join(format!("{id}.json"))
 }
 

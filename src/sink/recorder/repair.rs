@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::meta::{self, Index};
-use super::{RecorderConfig, RecordingMeta, RecordingState, wav};
+use super::{
+    RecordError, Recorder, RecorderConfig, RecorderService, RecordingMeta, RecordingStart, RecordingState, Wake, wav,
+};
 
 /// Reads all sidecars; gives the index and the repaired recordings that still need their hash.
 pub(super) fn load(config: &RecorderConfig) -> io::Result<(Index, Vec<RecordingMeta>)> {
@@ -26,7 +28,9 @@ pub(super) fn load(config: &RecorderConfig) -> io::Result<(Index, Vec<RecordingM
                 match repair(config, &mut meta) {
                     Ok(()) => {
                         tracing::info!(recording = %id, samples = meta.samples, "recording repaired");
-                        to_hash.push(meta.clone());
+                        if !config.remade.contains(&id) {
+                            to_hash.push(meta.clone());
+                        }
                     }
                     Err(error) => {
                         tracing::warn!(recording = %id, %error, "recording could not be repaired");
@@ -36,7 +40,7 @@ pub(super) fn load(config: &RecorderConfig) -> io::Result<(Index, Vec<RecordingM
                 }
                 index.put(meta);
             }
-            RecordingState::Repaired if meta.sha256.is_none() => {
+            RecordingState::Repaired if meta.sha256.is_none() && !config.remade.contains(&id) => {
                 to_hash.push(meta.clone());
                 index.put(meta);
             }
@@ -44,6 +48,24 @@ pub(super) fn load(config: &RecorderConfig) -> io::Result<(Index, Vec<RecordingM
         }
     }
     Ok((index, to_hash))
+}
+
+impl RecorderService {
+    /// A recorder for a stream that is made again from its first byte: what there is of its recording goes. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`RecordError::InUse`] while the recording runs, [`RecordError::Failed`] where the disk refuses.
+    pub fn remake(&self, start: RecordingStart, wake: Wake) -> Result<Recorder, RecordError> {
+        let id = start.id;
+        if self.core.open().contains_key(&id) {
+            return Err(RecordError::InUse { id });
+        }
+        meta::remove(&self.core.config.dir, id).map_err(|_| RecordError::Failed {
+            message: "what there was of the recording could not be removed".to_owned(),
+        })?;
+        self.core.index().remove(id);
+        self.create(start, wake)
+    }
 }
 
 /// Sets head and sidecar from the file's length; an odd tail is cut off.
