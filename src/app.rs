@@ -10,7 +10,7 @@ use crate::auth::{AuthSetupError, Authenticator, Revocation, RevocationsFull};
 use crate::clock::unix_ms;
 use crate::config::{AuthMode, Config, ResponderKind};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
-use crate::server::{AcceptError, App, Lanes, Listener, Parts};
+use crate::server::{AcceptError, App, Lanes, Listener, Parts, monitor};
 use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
 use crate::store::{self, Store, StoreError, StoreOptions};
 use crate::upstream::{Echo, MemoryHistory, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
@@ -86,6 +86,7 @@ impl Server {
         };
         let local_addr = listener.local_addr()?;
         let lanes = Lanes::start(&app)?;
+        services.spawn(|stop| monitor(Arc::clone(&app), stop));
         let thread = std::thread::Builder::new().name("accept".to_owned()).spawn({
             let app = Arc::clone(&app);
             move || {

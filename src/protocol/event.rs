@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::audio::{AudioDropped, AudioEnded, AudioLevel, AudioReceived, AudioStarted, ChannelsInfo};
 use super::error::ProtocolError;
 use super::json::Json;
+use super::monitoring::{ConnectionRow, ErrorEntry, MetricsPoint};
 use super::names::Topic;
 use super::people::{AlertSeverity, HistoryMessage, Member, MemberId, PresenceChange};
 
@@ -139,6 +140,20 @@ pub enum Event {
         data: Value,
     },
     Error(ProtocolError),
+    Metrics(Box<MetricsPoint>),
+    Connections {
+        connections: usize,
+        recovering: usize,
+        opened: Vec<ConnectionRow>,
+        closed: Vec<ConnectionRow>,
+        /// Of those that came or went and have no row.
+        more: usize,
+    },
+    Errors {
+        errors: Vec<ErrorEntry>,
+        /// Of those that have no row.
+        more: u64,
+    },
 }
 
 impl Event {
@@ -159,6 +174,9 @@ impl Event {
             | Self::Presence { .. }
             | Self::History { .. }
             | Self::Preferences { .. }
+            | Self::Metrics(_)
+            | Self::Connections { .. }
+            | Self::Errors { .. }
             | Self::Resumed { .. }
             | Self::AdminResult { .. } => false,
             Self::Authenticated { .. }

@@ -5,6 +5,7 @@ mod admin;
 mod api;
 mod guard;
 mod lanes;
+mod monitor;
 mod pace;
 mod pages;
 mod problem;
@@ -14,4 +15,5 @@ mod ws;
 
 pub use accept::{AcceptError, Listener};
 pub use lanes::Lanes;
-pub use state::{App, HealthStatus, Parts};
+pub use monitor::{HealthStatus, run as monitor};
+pub use state::{App, Parts};

@@ -19,7 +19,7 @@ use super::lanes::{Accepted, Load};
 use super::problem::Problem;
 use super::state::App;
 use super::ws::Handover;
-use super::{api, pages, ws};
+use super::{api, monitor, pages, ws};
 use crate::protocol::ErrorCode;
 
 /// The shared state in handlers.
@@ -100,6 +100,14 @@ fn router(app: &Arc<App>) -> Router {
         .route("/api/recordings/{id}", get(api::recordings::one).delete(api::recordings::delete))
         .route("/api/decode", post(api::decode::decode))
         .route("/admin/circuit-breakers/reset", post(api::breakers::reset))
+        .route("/admin/errors/recent", get(api::monitoring::recent))
+        .route("/admin/monitoring/reset", post(api::monitoring::reset))
+        .route("/admin/log-level", get(api::monitoring::log_level).post(api::monitoring::set_log_level))
+        .route("/metrics", get(api::monitoring::metrics))
+        .route("/monitoring/metrics", get(api::monitoring::series))
+        .route("/monitoring/realtime", get(api::monitoring::realtime))
+        .route("/monitoring/connections", get(api::monitoring::connections))
+        .route("/monitoring/errors", get(api::monitoring::errors))
         .route("/", get(pages::index));
     if app.config.server.echo {
         router = router.route("/ws/echo", get(ws::echo));
@@ -115,5 +123,6 @@ fn router(app: &Arc<App>) -> Router {
             response
         })
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard::check_origin))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), monitor::count_response))
         .with_state(Arc::clone(app))
 }

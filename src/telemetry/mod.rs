@@ -1,6 +1,11 @@
-//! What the server tells of itself to who runs it: structured logs. Knows no connection; fields come with each line.
+//! What the server tells of itself to who runs it: structured logs, figures, their history, the error journal. Knows no connection;
+//! ids come with each line and each error.
 
+mod figures;
+mod histogram;
+mod journal;
 mod line;
+mod series;
 mod system;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -8,17 +13,28 @@ use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::Layered;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{LogConfig, LogFormat};
 use line::LineWriter;
 
+pub use figures::{CLOSE_CODES, END_REASONS, LaneFigures, LaneTotals, OTHER_CODE};
+pub use histogram::{Durations, Histogram, count};
+pub use journal::{ENTRIES_MAX, Fault, Journal, MINUTES_MAX, MinuteOfErrors, Part, Summary};
+pub use series::{History, Series, Trend, Window};
 pub use system::{SystemMeter, SystemReading};
+
+/// What the filter stands on.
+type Lines = Layered<Vec<Box<dyn Layer<Registry> + Send + Sync>>, Registry>;
+
+/// What decides which lines are written; a process has one.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Lines>> = OnceLock::new();
 
 /// Why logs cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +53,9 @@ pub enum LogError {
     /// A subscriber is there already.
     #[error("logs are set up already")]
     Twice,
+    /// There is none, so it has no level.
+    #[error("this process logs nothing, or by other means")]
+    NotSetUp,
 }
 
 /// Sends log lines to standard error, and to the configured file as JSON; panics among them. Control characters in fields are escaped,
@@ -69,9 +88,31 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
         layers.push(fmt::layer().json().flatten_event(true).with_writer(writer).boxed());
     }
     let filter = EnvFilter::try_new(&config.level)?;
+    let (filter, handle) = reload::Layer::new(filter);
     tracing_subscriber::registry().with(layers).with(filter).try_init().map_err(|_| LogError::Twice)?;
+    let _ = FILTER.set(handle); // a second subscriber was refused just now
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// What is logged now, as directives.
+///
+/// # Errors
+/// [`LogError::NotSetUp`].
+pub fn level() -> Result<String, LogError> {
+    let handle = FILTER.get().ok_or(LogError::NotSetUp)?;
+    handle.with_current(ToString::to_string).map_err(|_| LogError::NotSetUp)
+}
+
+/// Logs by other directives from now on. Returns those before.
+///
+/// # Errors
+/// [`LogError::Level`] for the directives, [`LogError::NotSetUp`].
+pub fn set_level(directives: &str) -> Result<String, LogError> {
+    let filter = EnvFilter::try_new(directives)?;
+    let before = level()?;
+    FILTER.get().ok_or(LogError::NotSetUp)?.reload(filter).map_err(|_| LogError::NotSetUp)?;
+    Ok(before)
 }
 
 /// A panic is a log line like others: what the standard library would print is several, and no JSON.

@@ -5,6 +5,7 @@ mod audio;
 mod failures;
 mod http;
 mod logs;
+mod monitoring;
 mod responder;
 mod resume;
 mod support;

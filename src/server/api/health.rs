@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::clock;
 use crate::resilience::BreakerState;
 use crate::server::guard::Admin;
+use crate::server::monitor::{HealthStatus, assess};
 use crate::server::router::Shared;
-use crate::server::state::{App, HealthStatus};
+use crate::server::state::App;
 use crate::upstream::RESPONDER;
 
 fn brief(app: &App) -> Map<String, Value> {
@@ -34,7 +35,7 @@ pub(in crate::server) async fn live(State(app): State<Shared>) -> Json<Map<Strin
 pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Map<String, Value>>) {
     let status = match app.health() {
         HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
-        HealthStatus::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+        HealthStatus::Unhealthy | HealthStatus::Critical => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, Json(brief(&app)))
 }
@@ -50,6 +51,17 @@ pub(in crate::server) fn body(app: &App, whole: bool) -> Map<String, Value> {
         return Map::from_iter([("status".to_owned(), json!(app.health()))]);
     }
     let mut m = brief(app);
+    m.insert("uptime_ms".into(), app.clock.now_ms().into());
+    m.insert("findings".into(), json!(assess(app).1));
+    m.insert("components".into(), components(app));
+    m.insert("circuit_breakers".into(), breakers(app));
+    m.insert("errors".into(), errors(app));
+    m.insert("system".into(), json!(app.system.read()));
+    m
+}
+
+/// The state of each part.
+pub(super) fn components(app: &App) -> Value {
     let recorder = match &app.recorder {
         None => json!({"status": "off"}),
         Some(r) => {
@@ -66,10 +78,21 @@ pub(in crate::server) fn body(app: &App, whole: bool) -> Map<String, Value> {
         "memory_reserved_bytes": app.memory.used_bytes(),
         "memory_budget_bytes": app.config.audio.memory_budget_bytes,
     });
-    m.insert("uptime_ms".into(), app.clock.now_ms().into());
-    m.insert("components".into(), json!({"recorder": recorder, "streams": streams, "responder": responder(app)}));
-    m.insert("circuit_breakers".into(), breakers(app));
-    m
+    let s = app.store.status();
+    let store = json!({
+        "status": if s.healthy { "healthy" } else { "degraded" },
+        "queued": s.queued, "writes": s.writes, "commits": s.commits, "last_error": s.last_error,
+    });
+    json!({"store": store, "recorder": recorder, "streams": streams, "responder": responder(app)})
+}
+
+/// Error rates of the last five minutes.
+fn errors(app: &App) -> Value {
+    const MINUTES: u64 = 5;
+    let s = app.monitor.journal.summary(MINUTES);
+    json!({
+        "minutes": MINUTES, "total": s.total, "per_minute": s.per_minute, "by_kind": s.by_kind, "by_severity": s.by_severity,
+    })
 }
 
 fn responder(app: &App) -> Value {
@@ -84,7 +107,8 @@ fn responder(app: &App) -> Value {
     })
 }
 
-fn breakers(app: &App) -> Value {
+/// The state of each circuit breaker.
+pub(super) fn breakers(app: &App) -> Value {
     let one = |b: crate::resilience::BreakerStatus| {
         json!({
             "name": b.name, "state": b.state, "failures": b.failures,

@@ -175,6 +175,7 @@ impl Task {
             resume_window_ms: self.app.config.session.resume_window_ms,
         };
         let resumed = Event::Resumed { session, streams: self.session.resumable(), replayed, missed };
+        lane.figures.resumed();
         self.send(&resumed, reply_to.as_deref(), lane);
         lane.out.append(&mut again);
         let mut effects = Vec::new();

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
@@ -293,6 +294,7 @@ impl Task {
                 return;
             }
             SinkEvent::Dropped { from_ms, dropped_ms } => {
+                lane.figures.dropped(dropped_ms);
                 Event::AudioDropped(AudioDropped { stream_id, from_ms, dropped_ms })
             }
             SinkEvent::SpeechStarted { at_ms } if wants.has(Topic::Speech) => Event::SpeechStarted { stream_id, at_ms },
@@ -328,8 +330,10 @@ impl Task {
         let s = &mut self.streams[at];
         if let Some(p) = s.pipeline.take_due_ack() {
             lane.now_us = self.app.clock.now_us();
-            let ack = Event::AudioReceived(s.progress_event(&p, lane.now_us));
-            self.send(&ack, None, lane);
+            let ack = s.progress_event(&p, lane.now_us);
+            lane.figures.ack_latency.add(ack.processing_us);
+            s.live.buffered_ms.store(p.buffered_ms, Relaxed);
+            self.send(&Event::AudioReceived(ack), None, lane);
         }
     }
 
@@ -357,6 +361,7 @@ impl Task {
             End::Closing(_, id) | End::Draining(_, id) => id,
             End::No => None,
         };
+        lane.figures.ended(reason);
         let ended = ended(&s, reason, recorded);
         tracing::debug!(stream = %s.live.meta.uid, reason = reason_name(reason), bytes = ended.received_bytes,
             duration_ms = ended.duration_ms, "stream ended");

@@ -16,7 +16,6 @@ use uuid::Uuid;
 use super::lane::{Lane, with_lane};
 use super::limits::Limits;
 use super::mail::{Mail, Said};
-use super::output::count;
 use super::stream::Stream;
 use crate::hub::{Connection, OutboxItem};
 use crate::protocol::{CloseCode, EndReason, Event, ResumeRequest, ServerState};
@@ -24,6 +23,7 @@ use crate::server::accept::Slot;
 use crate::server::lanes::served;
 use crate::server::state::App;
 use crate::session::Session;
+use crate::telemetry::count;
 use crate::websocket::{self, Incoming, OpCode, Reader};
 
 /// Rounds of read, work and write before other connections of the thread get their turn.
@@ -173,6 +173,7 @@ impl Task {
             self.app.sessions.end(self.connection.session_id());
             self.end_streams(if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected });
         }
+        lane.figures.closed(code);
         tracing::debug!(connection = %self.connection.id(), code = code.code(), reason, "closing");
     }
 
