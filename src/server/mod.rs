@@ -3,6 +3,7 @@
 mod accept;
 mod admin;
 mod api;
+mod dashboard;
 mod guard;
 mod lanes;
 mod monitor;

@@ -19,7 +19,7 @@ use super::lanes::{Accepted, Load};
 use super::problem::Problem;
 use super::state::App;
 use super::ws::Handover;
-use super::{api, monitor, pages, ws};
+use super::{api, dashboard, monitor, pages, ws};
 use crate::protocol::ErrorCode;
 
 /// The shared state in handlers.
@@ -104,6 +104,8 @@ fn router(app: &Arc<App>) -> Router {
         .route("/admin/monitoring/reset", post(api::monitoring::reset))
         .route("/admin/log-level", get(api::monitoring::log_level).post(api::monitoring::set_log_level))
         .route("/metrics", get(api::monitoring::metrics))
+        .route("/monitoring/dashboard", get(dashboard::index))
+        .route("/monitoring/dashboard/{file}", get(dashboard::file))
         .route("/monitoring/metrics", get(api::monitoring::series))
         .route("/monitoring/realtime", get(api::monitoring::realtime))
         .route("/monitoring/connections", get(api::monitoring::connections))

@@ -217,3 +217,116 @@ async fn subscribers_are_told_of_figures_connections_and_errors() {
     admin.send(json!({"type": "unsubscribe_events", "events": ["metrics"]})).await;
     admin.expect("subscription_updated").await;
 }
+
+#[tokio::test]
+async fn the_dashboard_is_there_with_its_files() {
+    let server = TestServer::start();
+    let (head, page) = text_of(&server, "/monitoring/dashboard", "").await;
+    assert!(head.contains("text/html") && head.contains("content-security-policy: default-src 'none'"), "{head}");
+    for part in page.split("\"dashboard/").skip(1).filter_map(|s| s.split('"').next()) {
+        let (head, _) = text_of(&server, &format!("/monitoring/dashboard/{part}"), "").await;
+        assert!(head.contains("content-type: text/"), "{part}: {head}");
+    }
+    assert_eq!(http(server.addr, "GET", "/monitoring/dashboard/..%2findex.html", "", b"").await.0, 404);
+}
+
+#[tokio::test]
+async fn only_administrators_see_the_server_from_inside() {
+    let server = TestServer::with(|c| c.server.echo = false);
+    let proxied = "X-Forwarded-For: 192.0.2.1\r\n"; // without authentication only the machine itself is an administrator
+    for (method, path) in [
+        ("GET", "/monitoring/metrics"),
+        ("GET", "/monitoring/realtime"),
+        ("GET", "/monitoring/connections"),
+        ("GET", "/monitoring/errors"),
+        ("GET", "/admin/errors/recent"),
+        ("POST", "/admin/monitoring/reset"),
+        ("GET", "/admin/log-level"),
+        ("POST", "/admin/log-level"),
+        ("GET", "/health/detailed"),
+    ] {
+        let (status, _, _) = http(server.addr, method, path, proxied, b"").await;
+        assert_eq!(status, 403, "{method} {path}");
+    }
+    assert_eq!(http(server.addr, "GET", "/metrics", proxied, b"").await.0, 200);
+    assert_eq!(
+        http(server.addr, "GET", "/monitoring/dashboard", proxied, b"").await.0,
+        200,
+        "the page holds no figure"
+    );
+}
+
+#[tokio::test]
+async fn an_opened_breaker_and_the_health_it_costs_are_told() {
+    // Nothing listens at the discard port: each question fails.
+    let server = TestServer::with(|c| {
+        c.responder.kind = voxgate::config::ResponderKind::Openai;
+        c.responder.base_url = Some(voxgate::config::ServiceUrl::new("http://127.0.0.1:9".to_owned()));
+        c.responder.model = Some("none".to_owned());
+    });
+    let mut admin = server.connect().await;
+    subscribe(&mut admin, &["alerts", "system"]).await;
+    let mut c = server.connect().await;
+    for _ in 0..5 {
+        c.send(json!({"type": "text", "text": "hello?"})).await;
+        c.expect_error("UPSTREAM_UNAVAILABLE").await;
+    }
+    let alert = admin.expect("alert").await;
+    assert_eq!(
+        (&alert["content"]["name"], &alert["content"]["state"]),
+        (&json!("responder"), &json!("open")),
+        "{alert}"
+    );
+    let alert = admin.expect("alert").await;
+    assert_eq!(
+        (&alert["content"]["from"], &alert["content"]["to"]),
+        (&json!("healthy"), &json!("degraded")),
+        "{alert}"
+    );
+    assert_eq!(admin.expect("status_update").await["state"], "degraded");
+    let (_, health) = http_json(server.addr, "GET", "/health/detailed").await;
+    assert_eq!(health["findings"][0]["part"], "circuit_breaker", "{health}");
+    let (_, errors) = http_json(server.addr, "GET", "/monitoring/errors?minutes=5").await;
+    assert_eq!(
+        (&errors["by_kind"]["CIRCUIT_OPEN"], &errors["by_kind"]["UPSTREAM_UNAVAILABLE"]),
+        (&json!(1), &json!(5))
+    );
+    assert_eq!(scrape(&server).await["voxgate_circuit_breaker_state{name=\"responder\"}"], 2.0);
+    assert_eq!(http_json(server.addr, "POST", "/admin/circuit-breakers/reset").await.0, 200);
+    let alert = loop {
+        let alert = admin.expect("alert").await;
+        if alert["content"]["kind"] == "health" {
+            break alert;
+        }
+    };
+    assert_eq!((&alert["content"]["to"], &alert["severity"]), (&json!("healthy"), &json!("info")), "{alert}");
+}
+
+#[tokio::test]
+async fn the_log_level_changes_while_it_runs_and_lines_name_their_connection() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("logs/voxgate.log");
+    let server = ServerProcess::start(data.path(), &[("VOXGATE__LOG__FILE", file.to_str().unwrap())]);
+    let stream = async |server: &ServerProcess| {
+        let mut c = server.connect().await;
+        let started = c.start(pcm()).await;
+        c.end().await;
+        (c.hello["connection_id"].clone(), started["stream_uid"].clone())
+    };
+    let quiet = stream(&server).await;
+    let (status, _, body) = http(server.addr, "GET", "/admin/log-level", "", b"").await;
+    assert_eq!((status, serde_json::from_slice::<Value>(&body).unwrap()), (200, json!({"level": "error"})));
+    let json_body = "Content-Type: application/json\r\n";
+    for (body, wanted) in [(r#"{"level":"nonsense"}"#, 400), (r#"{"level":"info,voxgate::server=debug"}"#, 200)] {
+        let (status, _, _) = http(server.addr, "POST", "/admin/log-level", json_body, body.as_bytes()).await;
+        assert_eq!(status, wanted, "{body}");
+    }
+    let loud = stream(&server).await;
+    server.kill();
+    let log = std::fs::read_to_string(&file).unwrap();
+    assert!(!log.contains(quiet.0.as_str().unwrap()), "{log}");
+    let ended = log.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).find(|l| l["message"] == "stream ended");
+    let span = ended.expect("a line of the stream's end")["span"].clone();
+    assert_eq!((&span["connection"], &span["stream"]), (&loud.0, &loud.1), "{span}");
+    assert!(std::fs::symlink_metadata(&file).unwrap().is_symlink(), "the name leads to today's file");
+}

@@ -209,7 +209,7 @@ pub(in crate::server) async fn set_log_level(
 
 fn log_problem(e: &LogError) -> Problem {
     match e {
-        LogError::Level(_) => Problem::new(ErrorCode::InvalidMessage, e.to_string()),
+        LogError::Level(_) | LogError::Directives(_) => Problem::new(ErrorCode::InvalidMessage, e.to_string()),
         LogError::NotSetUp | LogError::Twice | LogError::File { .. } => {
             Problem::new(ErrorCode::UpstreamUnavailable, e.to_string())
         }

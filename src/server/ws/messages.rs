@@ -50,6 +50,7 @@ impl Task {
             }
             return;
         }
+        let _span = timed.then(|| self.span());
         let mut base64 = std::mem::take(&mut lane.base64);
         let mut effects = std::mem::take(&mut lane.effects);
         self.session.handle(message, now_us / 1_000, &mut base64, &mut effects);

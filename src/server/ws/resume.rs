@@ -91,7 +91,8 @@ impl Task {
         let window_ms = self.app.config.session.resume_window_ms;
         self.detach(self.app.clock.now_ms() + window_ms);
         self.look_within(window_ms);
-        tracing::debug!(connection = %self.connection.id(), "socket lost, session kept");
+        let _span = self.span();
+        tracing::debug!("socket lost, session kept");
     }
 
     fn detach(&mut self, until_ms: u64) {
@@ -122,7 +123,8 @@ impl Task {
     pub(super) fn wait_for_return(&mut self, until_ms: u64, now_ms: u64, lane: &mut Lane) -> u64 {
         if now_ms >= until_ms {
             if self.app.sessions.end_unless_resumed(self.connection.session_id()) {
-                tracing::debug!(connection = %self.connection.id(), "nobody came back for the session");
+                let _span = self.span();
+                tracing::debug!("nobody came back for the session");
                 self.gone(EndReason::Disconnected);
             } else {
                 self.read_mail(lane);
@@ -181,7 +183,8 @@ impl Task {
         let mut effects = Vec::new();
         self.session.resumed(identity, expires_ms, &mut effects);
         self.carry_out_all(effects, lane);
-        tracing::debug!(connection = %self.connection.id(), replayed, missed, "session resumed");
+        let _span = self.span();
+        tracing::debug!(replayed, missed, "session resumed");
         for said in said {
             self.settle();
             self.hear(&said, lane);

@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
+use tracing::span::EnteredSpan;
 
 use super::STREAM_RESERVED_BYTES;
 use super::lane::Lane;
 use super::report::{decode_error, ended, reason_name};
 use super::task::Task;
-use crate::hub::LiveStream;
+use crate::hub::{Connection, LiveStream};
 use crate::pipeline::{Progress, Reservation, RunState, StreamError, StreamPipeline};
 use crate::protocol::{AudioDropped, AudioLevel, AudioReceived, EndReason, ErrorCode, Event, ProtocolError, Topic};
 use crate::server::state::App;
@@ -58,7 +59,16 @@ pub(super) struct Stream {
     pub(super) busy: bool,
 }
 
+/// What names a stream and its connection in every line logged until it is dropped. Not for every frame: see [`Task::span`].
+pub(super) fn stream_span(by: &Connection, uid: uuid::Uuid, stream_id: &str) -> EnteredSpan {
+    tracing::error_span!("stream", connection = %by.id(), client = by.client_id(), stream = %uid, stream_id).entered()
+}
+
 impl Stream {
+    fn span(&self) -> EnteredSpan {
+        stream_span(&self.live.meta.connection, self.live.meta.uid, &self.stream_id)
+    }
+
     /// Whether the socket must not be read because of it.
     pub(super) fn is_full(&self) -> bool {
         self.pipeline.is_full()
@@ -171,7 +181,8 @@ impl Task {
         let told = match error {
             StreamError::Decode(e) => decode_error(e, s.implicit),
             StreamError::Panicked => {
-                tracing::error!(stream = %s.live.meta.uid, "a decoder panicked");
+                let _span = s.span();
+                tracing::error!("a decoder panicked");
                 ProtocolError::new(ErrorCode::Internal, "the decoder failed; the stream ends here")
             }
         };
@@ -306,7 +317,8 @@ impl Task {
             }
             SinkEvent::SpeechStarted { .. } | SinkEvent::SpeechEnded { .. } | SinkEvent::Level { .. } => return,
             SinkEvent::Failed { sink, message } => {
-                tracing::warn!(stream = %s.live.meta.uid, sink, message, "a sink failed");
+                let _span = s.span();
+                tracing::warn!(sink, message, "a sink failed");
                 let e = ProtocolError::new(
                     ErrorCode::Internal,
                     format!("{sink}: {message}; the stream goes on without it"),
@@ -347,7 +359,8 @@ impl Task {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(Ok(r))) => Some(r),
                 Poll::Ready(Ok(Err(e))) => {
-                    tracing::warn!(stream = %s.live.meta.uid, error = %e, "recording not closed");
+                    let _span = stream_span(&self.connection, s.live.meta.uid, &s.stream_id);
+                    tracing::warn!(error = %e, "recording not closed");
                     None
                 }
                 Poll::Ready(Err(_)) => None,
@@ -363,8 +376,10 @@ impl Task {
         };
         lane.figures.ended(reason);
         let ended = ended(&s, reason, recorded);
-        tracing::debug!(stream = %s.live.meta.uid, reason = reason_name(reason), bytes = ended.received_bytes,
-            duration_ms = ended.duration_ms, "stream ended");
+        {
+            let (_span, bytes, duration_ms) = (s.span(), ended.received_bytes, ended.duration_ms);
+            tracing::debug!(reason = reason_name(reason), bytes, duration_ms, "stream ended");
+        }
         self.send(&Event::AudioEnded(Box::new(ended)), reply_to.as_deref(), lane);
         self.connection.outbox.wake(); // a drain may wait for the last stream
         true

@@ -160,6 +160,12 @@ impl Task {
         });
     }
 
+    /// What names this connection in every line logged until it is dropped. Costs an allocation: not for audio.
+    pub(super) fn span(&self) -> tracing::span::EnteredSpan {
+        tracing::error_span!("connection", connection = %self.connection.id(), client = self.connection.client_id())
+            .entered()
+    }
+
     /// Closes the connection and says why. Streams end where the session does.
     pub(super) fn close(&mut self, code: CloseCode, reason: &str, lane: &mut Lane) {
         if self.phase != Phase::Open {
@@ -174,7 +180,8 @@ impl Task {
             self.end_streams(if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected });
         }
         lane.figures.closed(code);
-        tracing::debug!(connection = %self.connection.id(), code = code.code(), reason, "closing");
+        let _span = self.span();
+        tracing::debug!(code = code.code(), reason, "closing");
     }
 
     /// The session is over: streams end, listeners leave.
