@@ -65,8 +65,9 @@ impl Server {
     ///
     /// # Errors
     /// [`AppError`] where it cannot listen, write its folder or do what the configuration asks for.
-    pub fn start(config: Config) -> Result<Self, AppError> {
+    pub fn start(mut config: Config) -> Result<Self, AppError> {
         check_available(&config)?;
+        config.store.resolve(&config.server.data_dir); // whoever made it in code did not load it
         // Each connection is a descriptor, each recording another; where the system grants less, accepting pauses at the end.
         if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!(error = %e, "the limit of open files stays as it is");
@@ -75,7 +76,7 @@ impl Server {
         let breakers = Arc::new(Breakers::default());
         breakers.observe(log_breaker);
         let services = Services::start()?;
-        let store = open_store(&config, &services)?;
+        let store = open_store(&config, &breakers, &services)?;
         let auth = open_auth(&config, &services, &store)?;
         let responder = responder(&config, &breakers, &services)?;
         let app = App::new(config, Parts { recorder, responder, breakers, store, auth });
@@ -181,11 +182,12 @@ fn log_breaker(change: &BreakerChange) {
     }
 }
 
-fn open_store(config: &Config, services: &Services) -> Result<Arc<dyn Store>, AppError> {
+fn open_store(config: &Config, breakers: &Breakers, services: &Services) -> Result<Arc<dyn Store>, AppError> {
     let url = config.store.url.expose().to_owned();
     let options = StoreOptions {
         history_messages: config.limits.history_messages,
         now_unix_ms: unix_ms(),
+        breaker: Some(breakers.get(store::BREAKER)),
         ..StoreOptions::default()
     };
     Ok(services.run(|| store::open(&url, options))??)

@@ -8,7 +8,6 @@ mod error;
 mod issue;
 mod jwks;
 mod keys;
-mod origin;
 mod pem;
 mod refresh;
 mod revoked;
@@ -25,7 +24,6 @@ use serde::Deserialize;
 pub use credential::{credential, redact};
 pub use error::{AuthError, AuthSetupError, KeyFault};
 pub use issue::{IssueError, NewToken, read_secret, sign_hs256};
-pub use origin::{OriginRule, OriginRuleError};
 pub use revoked::{REVOCATIONS_MAX, Revocation, RevocationsFull};
 
 use crate::config::AuthConfig;

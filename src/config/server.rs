@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::auth::{AuthConfig, AuthMode};
 use super::check::Checker;
 use super::ip_range::IpRange;
+use super::origin::OriginRule;
 use super::setting::section;
 
 section! {
@@ -52,12 +53,8 @@ impl ServerConfig {
         checker.range("server.handshake_timeout_ms", self.handshake_timeout_ms, 1..=HANDSHAKE_TIMEOUT_MS_MAX);
         checker.range("server.drain_ms", self.drain_ms, 1..=DRAIN_MS_MAX);
         for origin in &self.allowed_origins {
-            if !is_origin(origin) {
-                checker.fault(
-                    "server.allowed_origins",
-                    format!("'{origin}' is not an origin"),
-                    "write scheme, host and port without a path, such as \"https://app.example.com\"",
-                );
+            if let Err(e) = OriginRule::parse(origin) {
+                checker.fault("server.allowed_origins", format!("'{origin}' is not an origin"), e.to_string());
             }
         }
         self.check_tls(checker);
@@ -79,14 +76,4 @@ impl ServerConfig {
         checker.file("server.tls_cert", self.tls_cert.as_deref());
         checker.file("server.tls_key", self.tls_key.as_deref());
     }
-}
-
-/// RFC 6454 section 6.2: scheme, `://`, host and an optional port, nothing after.
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else { return false };
-    let scheme_ok = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-        && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
-    scheme_ok
-        && !host.is_empty()
-        && !host.contains(|c: char| c.is_whitespace() || c.is_control() || "/?#@*".contains(c))
 }

@@ -81,8 +81,8 @@ const MONITORING_POINTS_MAX: u64 = 86_400;
 const TIMEOUT_MS_MAX: u64 = 3_600_000;
 
 impl StoreConfig {
-    /// Puts the data folder in the place of `DATA_DIR`.
-    pub(super) fn resolve(&mut self, data_dir: &Path) {
+    /// Puts the data folder in the place of `DATA_DIR`; once is enough.
+    pub fn resolve(&mut self, data_dir: &Path) {
         self.url = ServiceUrl::new(self.url.expose().replace("DATA_DIR", &data_dir.to_string_lossy()));
     }
 

@@ -56,6 +56,7 @@ pub struct Connection {
     subscriptions: AtomicU16,
     /// Those it is in, for `connection_info`; who is in one, the conversation knows.
     conversations: Mutex<Vec<String>>,
+    known: AtomicBool,
     detached: AtomicBool,
     gone: AtomicBool,
     /// Its figures.
@@ -76,6 +77,7 @@ impl Connection {
             identity: Mutex::default(),
             subscriptions: AtomicU16::new(EventSet::DEFAULT.bits()),
             conversations: Mutex::default(),
+            known: AtomicBool::new(false),
             detached: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             counters: Counters::default(),
@@ -118,7 +120,13 @@ impl Connection {
         Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether it has said who it is, where that is required.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
     pub(super) fn set_identity(&self, identity: Identity) {
+        self.known.store(true, Ordering::Release);
         *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
     }
 

@@ -296,10 +296,15 @@ impl Connections {
         traffic
     }
 
+    /// The same, but for those who have not said who they are: nothing is told to strangers.
+    pub fn for_each_known(&self, mut f: impl FnMut(&Arc<Connection>)) {
+        self.lock().by_id.values().filter(|c| c.is_known()).for_each(&mut f);
+    }
+
     /// The connections a broadcast names, each once; conversations are not its business.
     pub fn named(&self, target: &BroadcastTarget) -> Vec<Arc<Connection>> {
         let index = self.lock();
-        let by_id = target.connection_ids.iter().filter_map(|id| index.by_id.get(id));
+        let by_id = target.connection_ids.iter().filter_map(|id| index.by_id.get(id)).filter(|c| c.is_known());
         let by_client = target.client_ids.iter().filter_map(|id| index.by_client.get(id)).flatten();
         let mut all: Vec<_> = by_id.chain(by_client).cloned().collect();
         all.sort_by_key(|c| c.key());
@@ -312,8 +317,7 @@ impl Connections {
         let mut closed = 0;
         self.for_each(|c| {
             if now_ms.saturating_sub(c.counters.last_activity_ms()) >= inactive_ms {
-                c.outbox.close(CloseCode::Idle, "inactive");
-                closed += 1;
+                closed += usize::from(c.outbox.close(CloseCode::Idle, "inactive"));
             }
         });
         closed

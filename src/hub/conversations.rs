@@ -144,7 +144,10 @@ impl Conversations {
         let mut rooms = self.lock();
         let Some(room) = rooms.get_mut(conversation_id) else { return };
         let Some(seat) = room.seats.get_mut(&connection.key()) else { return };
-        seat.streams = if begins { seat.streams + 1 } else { seat.streams.saturating_sub(1) };
+        if !begins && seat.streams == 0 {
+            return; // it began before its connection left and came back: it was taken off then
+        }
+        seat.streams = if begins { seat.streams + 1 } else { seat.streams - 1 };
         let member = seat.member.clone();
         let Some(a) = room.members.get_mut(&member) else { return };
         let before = a.streams > 0;

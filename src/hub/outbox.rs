@@ -148,10 +148,16 @@ impl Outbox {
         self.wake();
     }
 
-    /// Closes the connection; the first reason counts.
-    pub fn close(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) {
-        self.lock().close.get_or_insert_with(|| (code, reason.into()));
+    /// Closes the connection; the first reason counts. False where it was closing already.
+    pub fn close(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) -> bool {
+        let first = {
+            let mut q = self.lock();
+            let first = q.close.is_none();
+            q.close.get_or_insert_with(|| (code, reason.into()));
+            first
+        };
         self.wake();
+        first
     }
 
     /// Whether it must close, and why.

@@ -122,19 +122,20 @@ pub(super) fn disconnect(app: &App, whom: &DisconnectTarget, reason: Option<&str
 
 /// Closes connections with 4010 and logs it. Returns how many.
 pub(super) fn close_all(all: &[Arc<Connection>], whom: &str, reason: Option<&str>, by: &str) -> usize {
+    let mut closed = 0;
     for c in all {
         let told = reason.map_or("disconnected by an administrator".into(), |r| std::borrow::Cow::Owned(r.to_owned()));
-        c.outbox.close(CloseCode::Disconnected, told);
+        closed += usize::from(c.outbox.close(CloseCode::Disconnected, told));
     }
-    tracing::warn!(by, whom, reason, connections = all.len(), "disconnected by an administrator");
-    all.len()
+    tracing::warn!(by, whom, reason, connections = closed, "disconnected by an administrator");
+    closed
 }
 
 /// Tells everyone. Returns how many that were.
 pub(super) fn alert(app: &App, content: Json, severity: AlertSeverity, by: &Speaker) -> usize {
     let notice = Notice::new(&Event::Alert { content, severity, from: Some(by.clone()) });
     let mut delivered = 0;
-    app.connections.for_each(|c| delivered += usize::from(c.outbox.share(&notice)));
+    app.connections.for_each_known(|c| delivered += usize::from(c.outbox.share(&notice)));
     tracing::warn!(by = name(by), ?severity, delivered, "message to all by an administrator");
     delivered
 }

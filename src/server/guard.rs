@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{FromRequestParts, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -15,6 +15,7 @@ use super::router::Shared;
 use super::state::App;
 use super::ws;
 use crate::auth::credential;
+use crate::config::OriginRule;
 use crate::protocol::{ErrorCode, Identity, Speaker, check_name};
 
 /// The address a request came from.
@@ -120,6 +121,18 @@ impl FromRequestParts<Shared> for Caller {
     }
 }
 
+/// The last variable part of a path, percent-decoded; what is no text there is a problem like any other.
+pub(super) struct Segment(pub(super) String);
+
+impl FromRequestParts<Shared> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, app).await;
+        path.map(|p| Self(p.0)).map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))
+    }
+}
+
 /// Proof that the request may administer.
 #[derive(Clone, Debug)]
 pub(super) struct Admin(pub(super) Caller);
@@ -143,7 +156,7 @@ impl FromRequestParts<Shared> for Admin {
 
 /// Refuses pages of other origins (failures.md row 23): an absent `Origin` passes, a present one must be the server's own or listed.
 pub(super) async fn check_origin(State(app): State<Shared>, request: Request, next: Next) -> Response {
-    if origin_is_allowed(request.headers(), &app.config.server.allowed_origins) {
+    if origin_is_allowed(request.headers(), &app.origins) {
         next.run(request).await
     } else {
         Problem::new(ErrorCode::Forbidden, "pages of this origin may not connect: list it in server.allowed_origins")
@@ -151,15 +164,15 @@ pub(super) async fn check_origin(State(app): State<Shared>, request: Request, ne
     }
 }
 
-fn origin_is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if allowed.iter().any(|a| a == origin) {
-        return true;
+fn origin_is_allowed(headers: &HeaderMap, allowed: &[OriginRule]) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let Some(origin) = origins.next() else { return true };
+    let Some(origin) = origin.to_str().ok().and_then(|o| OriginRule::parse(o).ok()) else { return false };
+    if origins.next().is_some() {
+        return false; // which of them counts would be anyone's guess
     }
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-    authority.is_some() && authority == host
+    allowed.contains(&origin) || host.is_some_and(|h| origin.is_host(h))
 }
 
 #[cfg(test)]
@@ -177,16 +190,18 @@ mod tests {
 
     #[test]
     fn an_origin_must_be_the_servers_own_or_listed_exactly() {
-        let listed = ["https://app.example.com".to_owned()];
+        let listed = [OriginRule::parse("https://app.example.com").unwrap()];
         assert!(origin_is_allowed(&headers(None, "h:1"), &listed));
         assert!(origin_is_allowed(&headers(Some("http://h:1"), "h:1"), &listed));
         assert!(origin_is_allowed(&headers(Some("https://app.example.com"), "h:1"), &listed));
+        assert!(origin_is_allowed(&headers(Some("https://APP.example.com:443"), "h:1"), &listed));
         for bad in [
             "http://app.example.com",
             "https://app.example.com:444",
             "https://app.example.com.evil.test",
             "null",
             "http://h:2",
+            "https://app.example.com/",
         ] {
             assert!(!origin_is_allowed(&headers(Some(bad), "h:1"), &listed), "{bad}");
         }

@@ -41,8 +41,8 @@ fn status(code: ErrorCode) -> StatusCode {
         | ErrorCode::RateLimited
         | ErrorCode::QuotaExceeded
         | ErrorCode::SlowConsumer => StatusCode::TOO_MANY_REQUESTS,
-        ErrorCode::Overloaded | ErrorCode::Draining => StatusCode::SERVICE_UNAVAILABLE,
-        ErrorCode::UpstreamUnavailable => StatusCode::BAD_GATEWAY,
+        // Keys that cannot be fetched and a store that cannot write come back: nobody between here and the client is at fault.
+        ErrorCode::Overloaded | ErrorCode::Draining | ErrorCode::UpstreamUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

@@ -9,7 +9,7 @@ use super::monitor::{HealthStatus, Monitor, assess};
 use super::ws::Sessions;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, OriginRule};
 use crate::dialect::native::DecodeLimits;
 use crate::hub::{Admission, Connections, Conversations, Directory};
 use crate::pipeline::MemoryBudget;
@@ -46,6 +46,8 @@ pub struct App {
     pub auth: Option<Arc<Authenticator>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
+    /// Pages of other origins that may connect.
+    pub origins: Box<[OriginRule]>,
     /// What the process uses.
     pub system: SystemMeter,
     /// What is known of it beside its state.
@@ -82,6 +84,8 @@ impl App {
         let clock = Clock::start();
         let monitor = Monitor::new(&config.monitoring, clock);
         monitor.watch(&breakers);
+        // Those that cannot be read were told as faults of the configuration; here they allow nobody.
+        let origins = config.server.allowed_origins.iter().filter_map(|o| OriginRule::parse(o).ok()).collect();
         Arc::new(Self {
             config,
             clock,
@@ -96,6 +100,7 @@ impl App {
             store,
             auth,
             memory,
+            origins,
             system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),

@@ -25,7 +25,7 @@ pub use effect::{Effect, OpenStream, Query, SessionLimits, StreamDefaults};
 use identity::Access;
 pub use identity::Authentication;
 use people::Conversations;
-pub use people::PeopleAct;
+pub use people::{PeopleAct, TYPING_MS};
 pub use ring::Replay;
 use ring::Ring;
 pub use streams::Route;

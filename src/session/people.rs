@@ -3,8 +3,8 @@
 use super::{Effect, Session};
 use crate::protocol::{BroadcastRequest, Command, ErrorCode, Json, ProtocolError};
 
-/// How long someone types after he last said so.
-const TYPING_MS: u64 = 6_000;
+/// How long someone types after he last said so, in milliseconds.
+pub const TYPING_MS: u64 = 6_000;
 
 /// What happens among people because of a message; that the client may do it has been checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,6 +154,8 @@ impl Session {
         if self.conversations.stops_typing(&conversation_id) {
             fx.push(typing(&conversation_id, false));
         }
+        // Whoever has left is not heard there any longer.
+        fx.extend(self.streams.end_in(&conversation_id).into_iter().map(|index| Effect::End(index, None)));
         self.conversations.joined.retain(|c| *c != conversation_id);
         fx.push(Effect::People(PeopleAct::Leave(conversation_id), id));
     }

@@ -50,6 +50,7 @@ pub(super) struct Entry {
     /// A message with an offset beyond `received_bytes` came: nothing is taken until the hole is filled.
     gap: bool,
     ending: bool,
+    conversation_id: Option<String>,
 }
 
 #[derive(Debug)]
@@ -111,6 +112,16 @@ impl Streams {
         Ok(index)
     }
 
+    /// Ends those that go into a conversation; their indices.
+    pub(super) fn end_in(&mut self, conversation_id: &str) -> Vec<u32> {
+        let there = |e: &&mut Entry| !e.ending && e.conversation_id.as_deref() == Some(conversation_id);
+        let ending = |e: &mut Entry| {
+            e.ending = true;
+            e.index
+        };
+        self.open.iter_mut().filter(there).map(ending).collect()
+    }
+
     pub(super) fn start(
         &mut self,
         a: AudioStart,
@@ -130,6 +141,9 @@ impl Streams {
         open.ack_interval_ms = a.ack_interval_ms;
         open.record = a.record;
         open.overflow = a.overflow;
+        if let Some(entry) = self.open.last_mut() {
+            entry.conversation_id.clone_from(&a.conversation_id);
+        }
         open.conversation_id = a.conversation_id;
         open.reply_to = reply_to;
         self.any_started = true;
@@ -167,6 +181,7 @@ impl Streams {
             received_bytes: 0,
             gap: false,
             ending: false,
+            conversation_id: None,
         });
         Ok(OpenStream {
             index,

@@ -11,6 +11,12 @@ pub enum StoreError {
         /// Operations that wait.
         waiting: usize,
     },
+    /// The disk's: it failed too often and is left alone for a while. Nothing was tried.
+    #[error("the store failed too often and is left alone for another {retry_after_ms} ms")]
+    LeftAlone {
+        /// When it will be tried again.
+        retry_after_ms: u64,
+    },
     /// The store is closed, or closes.
     #[error("the store is closed")]
     Closed,
@@ -90,7 +96,9 @@ impl StoreError {
     /// Whether the same operation may succeed later without anybody changing anything about it.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Busy { .. } | Self::Locked { .. } | Self::Full { .. } | Self::Io { .. } => true,
+            Self::Busy { .. } | Self::LeftAlone { .. } | Self::Locked { .. } | Self::Full { .. } | Self::Io { .. } => {
+                true
+            }
             Self::Open { source, .. } => source.is_retryable(),
             Self::Closed
             | Self::Corrupt { .. }

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::resilience::Breaker;
+
 mod error;
 mod queue;
 mod records;
@@ -34,7 +36,7 @@ pub type Read<T> = BoxFuture<Result<T, StoreError>>;
 pub type Queued = Result<(), StoreError>;
 
 /// How a store is opened.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StoreOptions {
     /// Messages kept of a conversation; older ones go.
     pub history_messages: u64,
@@ -44,7 +46,12 @@ pub struct StoreOptions {
     pub now_unix_ms: u64,
     /// Size the database may reach, in bytes; none: the disk's.
     pub bytes_max: Option<u64>,
+    /// Counts its failures, and keeps writes from it while there were too many; none: each write is tried.
+    pub breaker: Option<Arc<Breaker>>,
 }
+
+/// The name of the store's circuit breaker.
+pub const BREAKER: &str = "store";
 
 /// Long enough for a backup to finish its step, short enough for a client that waits for its message.
 const LOCK_WAIT_MS: u64 = 2_000;
@@ -54,7 +61,13 @@ const HISTORY_MESSAGES: u64 = 10_000;
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { history_messages: HISTORY_MESSAGES, lock_wait_ms: LOCK_WAIT_MS, now_unix_ms: 0, bytes_max: None }
+        Self {
+            history_messages: HISTORY_MESSAGES,
+            lock_wait_ms: LOCK_WAIT_MS,
+            now_unix_ms: 0,
+            bytes_max: None,
+            breaker: None,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::error::StoreError;
 use super::records::StoreStatus;
 use super::write::Write;
+use crate::resilience::{Breaker, Permit};
 
 /// Writes that wait or are under way. A disk that takes 50 ms a commit keeps 10,000 a second in groups: this is 0.4 s of them.
 pub(super) const QUEUE_WRITES_MAX: usize = 4_096;
@@ -33,6 +34,8 @@ pub(super) trait Keeper: Send {
 pub(super) struct Queue {
     state: Mutex<State>,
     filled: Notify,
+    /// Leaves a store alone that failed too often: what is queued meanwhile is refused at once instead of waiting for the disk.
+    breaker: Option<Arc<Breaker>>,
 }
 
 struct State {
@@ -46,10 +49,10 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(breaker: Option<Arc<Breaker>>) -> Self {
         let status = StoreStatus { healthy: true, queued: 0, last_error: None, commits: 0, writes: 0 };
         let state = State { waiting: VecDeque::new(), in_hand: 0, bytes: 0, closed: false, status };
-        Self { state: Mutex::new(state), filled: Notify::new() }
+        Self { state: Mutex::new(state), filled: Notify::new(), breaker }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -113,6 +116,14 @@ impl Queue {
             }
             self.filled.notified().await;
         }
+    }
+
+    /// Leave to bother the store; none needed where nobody counts its failures.
+    fn permit(&self) -> Result<Option<Permit>, StoreError> {
+        let Some(breaker) = &self.breaker else { return Ok(None) };
+        breaker.permit().map(Some).map_err(|open| StoreError::LeftAlone {
+            retry_after_ms: u64::try_from(open.retry_after.as_millis()).unwrap_or(u64::MAX).max(1),
+        })
     }
 
     fn kept(&self, writes: usize) {
@@ -195,7 +206,18 @@ pub(super) fn run<K: Keeper>(queue: Arc<Queue>, mut keeper: K) -> impl Future<Ou
 }
 
 async fn keep_group<K: Keeper>(queue: &Queue, keeper: &mut K, mut group: Vec<Write>) {
-    match keeper.keep(&mut group).await {
+    let permit = match queue.permit() {
+        Ok(permit) => permit,
+        Err(error) => return tell(group, &Err(error)),
+    };
+    let kept = keeper.keep(&mut group).await;
+    if let Some(permit) = permit {
+        match &kept {
+            Err(error) if !error.is_of_the_operation() => permit.failure(),
+            Ok(()) | Err(_) => permit.success(),
+        }
+    }
+    match kept {
         Ok(()) => {
             queue.kept(group.len());
             tell(group, &Ok(()));

@@ -97,14 +97,14 @@ impl Reader {
         Self { role, limits, carry: Vec::new(), assembly: None }
     }
 
+    /// Bounds whole messages from now on: a peer may be trusted with larger ones later than at first.
+    pub fn set_message_bytes(&mut self, max: usize) {
+        self.limits.message_bytes = max;
+    }
+
     /// Bytes held for messages that are not whole yet.
     pub fn held_bytes(&self) -> usize {
         self.carry.len() + self.assembly.as_ref().map_or(0, |a| a.data.len())
-    }
-
-    /// Changes the bound on a message: more may be taken from someone who is known by now.
-    pub fn set_message_bytes(&mut self, message_bytes: usize) {
-        self.limits.message_bytes = message_bytes;
     }
 
     /// Takes bytes, unmasks them in place and calls `on` for each message that is whole.

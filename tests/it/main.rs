@@ -1,11 +1,15 @@
 //! Everything over real sockets and real files. A folder or file an area; `support` has the server and the client.
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, missing_docs, unreachable_pub)]
 
+mod admin;
 mod audio;
 mod failures;
 mod http;
+mod identity;
+mod limits;
 mod logs;
 mod monitoring;
+mod people;
 mod responder;
 mod resume;
 mod support;

@@ -285,7 +285,7 @@ async fn an_opened_breaker_and_the_health_it_costs_are_told() {
     );
     assert_eq!(admin.expect("status_update").await["state"], "degraded");
     let (_, health) = http_json(server.addr, "GET", "/health/detailed").await;
-    assert_eq!(health["findings"][0]["part"], "circuit_breaker", "{health}");
+    assert_eq!(health["findings"][0]["part"], "responder", "{health}");
     let (_, errors) = http_json(server.addr, "GET", "/monitoring/errors?minutes=5").await;
     assert_eq!(
         (&errors["by_kind"]["CIRCUIT_OPEN"], &errors["by_kind"]["UPSTREAM_UNAVAILABLE"]),

@@ -1,7 +1,7 @@
 //! `/api/connections*`, `/api/clients/*` and `/api/users/*`: who is connected, for administrators, and for users of themselves.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use super::{List, Page};
 use crate::hub::Connection;
 use crate::protocol::{ConnectionInfo, DisconnectTarget, ErrorCode, check_name};
 use crate::server::admin;
-use crate::server::guard::{Admin, Caller};
+use crate::server::guard::{Admin, Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::server::state::App;
@@ -30,12 +30,13 @@ fn id(text: &str) -> Result<Uuid, Problem> {
 pub(in crate::server) async fn list(
     State(app): State<Shared>,
     _: Admin,
-    Query(page): Query<Page>,
-) -> Json<List<ConnectionInfo>> {
+    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+) -> Result<Json<List<ConnectionInfo>>, Problem> {
+    let Query(page) = page.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let limit = page.limit();
     let rows = app.connections.all().into_iter().filter(|c| page.after.is_none_or(|a| c.id() > a)).take(limit + 1);
     let rows = rows.map(|c| connection_info(&app, &c)).collect();
-    Json(List::page(rows, limit, |c: &ConnectionInfo| c.connection_id.to_string()))
+    Ok(Json(List::page(rows, limit, |c: &ConnectionInfo| c.connection_id.to_string())))
 }
 
 /// `GET /api/connections/stats`.
@@ -47,7 +48,7 @@ pub(in crate::server) async fn stats(State(app): State<Shared>, _: Admin) -> Jso
 pub(in crate::server) async fn one(
     State(app): State<Shared>,
     _: Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<Json<ConnectionInfo>, Problem> {
     let c = app.connections.get(id(&text)?).ok_or_else(missing)?;
     Ok(Json(connection_info(&app, &c)))
@@ -57,7 +58,7 @@ pub(in crate::server) async fn one(
 pub(in crate::server) async fn disconnect(
     State(app): State<Shared>,
     Admin(by): Admin,
-    Path(text): Path<String>,
+    Segment(text): Segment,
 ) -> Result<StatusCode, Problem> {
     match admin::disconnect(&app, &DisconnectTarget::Connection(id(&text)?), None, &by.name()) {
         0 => Err(missing()),
@@ -69,7 +70,7 @@ pub(in crate::server) async fn disconnect(
 pub(in crate::server) async fn of_client(
     State(app): State<Shared>,
     caller: Caller,
-    Path(client_id): Path<String>,
+    Segment(client_id): Segment,
 ) -> Result<Json<List<ConnectionInfo>>, Problem> {
     checked(&client_id)?;
     let all = app.connections.of_client(&client_id);
@@ -80,7 +81,7 @@ pub(in crate::server) async fn of_client(
 pub(in crate::server) async fn disconnect_client(
     State(app): State<Shared>,
     caller: Caller,
-    Path(client_id): Path<String>,
+    Segment(client_id): Segment,
 ) -> Result<Json<Value>, Problem> {
     checked(&client_id)?;
     let all = theirs(&caller, app.connections.of_client(&client_id))?;
@@ -91,7 +92,7 @@ pub(in crate::server) async fn disconnect_client(
 pub(in crate::server) async fn of_user(
     State(app): State<Shared>,
     caller: Caller,
-    Path(user_id): Path<String>,
+    Segment(user_id): Segment,
 ) -> Result<Json<Value>, Problem> {
     caller.must_be(Some(&user_id))?;
     let all = app.connections.of_user(&user_id);
@@ -102,7 +103,7 @@ pub(in crate::server) async fn of_user(
 pub(in crate::server) async fn disconnect_user(
     State(app): State<Shared>,
     caller: Caller,
-    Path(user_id): Path<String>,
+    Segment(user_id): Segment,
 ) -> Result<Json<Value>, Problem> {
     caller.must_be(Some(&user_id))?;
     Ok(Json(json!({"disconnected": admin::disconnect(&app, &DisconnectTarget::User(user_id), None, &caller.name())})))

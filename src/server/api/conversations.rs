@@ -1,7 +1,7 @@
 //! `/api/conversations/*`: what was said and who is there, for those who may enter.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::TextBody;
 use crate::clock::rfc3339;
 use crate::dialect::native;
 use crate::protocol::{ErrorCode, Event, HistoryMessage};
-use crate::server::guard::Caller;
+use crate::server::guard::{Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::server::ws;
@@ -24,7 +24,7 @@ const LIMIT_MAX: u32 = 500;
 pub(in crate::server) async fn one(
     State(app): State<Shared>,
     caller: Caller,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Value>, Problem> {
     caller.may_enter(&id)?;
     let kept = app.store.conversation(&id).await.map_err(|e| Problem(ws::store_error(&e)))?;
@@ -45,7 +45,7 @@ pub(in crate::server) async fn one(
 pub(in crate::server) async fn presence(
     State(app): State<Shared>,
     caller: Caller,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Value>, Problem> {
     caller.may_enter(&id)?;
     Ok(Json(json!({"conversation_id": id, "members": app.conversations.members(&id)})))
@@ -64,7 +64,7 @@ pub(in crate::server) struct Range {
 pub(in crate::server) async fn messages(
     State(app): State<Shared>,
     caller: Caller,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     range: Result<Query<Range>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Json<Value>, Problem> {
     caller.may_enter(&id)?;
@@ -80,7 +80,7 @@ pub(in crate::server) async fn messages(
 pub(in crate::server) async fn post(
     State(app): State<Shared>,
     caller: Caller,
-    Path(id): Path<String>,
+    Segment(id): Segment,
     TextBody(body): TextBody,
 ) -> Result<(StatusCode, Json<Event>), Problem> {
     caller.may_enter(&id)?;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{List, Page};
 use crate::protocol::ErrorCode;
-use crate::server::guard::Caller;
+use crate::server::guard::{Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::sink::recorder::{RecordError, RecorderService, RecordingMeta, RecordingState};
@@ -55,7 +55,7 @@ pub(in crate::server) async fn list(
 pub(in crate::server) async fn one(
     State(app): State<Shared>,
     caller: Caller,
-    Path(name): Path<String>,
+    Segment(name): Segment,
     request: Request,
 ) -> Result<Response, Problem> {
     let (text, wav) = name.strip_suffix(".wav").map_or((name.as_str(), false), |id| (id, true));
@@ -82,7 +82,7 @@ pub(in crate::server) async fn one(
 pub(in crate::server) async fn delete(
     State(app): State<Shared>,
     caller: Caller,
-    Path(name): Path<String>,
+    Segment(name): Segment,
 ) -> Result<StatusCode, Problem> {
     let id: Uuid = name.parse().map_err(|_| missing())?;
     service(&app)?.get(id).filter(|m| may_have(&caller, m)).ok_or_else(missing)?;

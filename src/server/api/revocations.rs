@@ -48,8 +48,7 @@ pub(in crate::server) async fn revoke(
     let mut cut = 0;
     app.connections.for_each(|c| {
         if auth.is_revoked(&c.identity()) {
-            c.outbox.close(CloseCode::Unauthenticated, "the token has been revoked");
-            cut += 1;
+            cut += usize::from(c.outbox.close(CloseCode::Unauthenticated, "the token has been revoked"));
         }
     });
     tracing::warn!(by = by.name(), jti, user_id, cut, "tokens revoked by an administrator");

@@ -1,12 +1,12 @@
 //! `GET /api/sessions/{id}`: a session, for the user whose it is and for administrators.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::clock::rfc3339;
-use crate::server::guard::Caller;
+use crate::server::guard::{Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::server::ws;
@@ -16,7 +16,7 @@ use crate::store::SessionRecord;
 pub(in crate::server) async fn one(
     State(app): State<Shared>,
     caller: Caller,
-    Path(id): Path<String>,
+    Segment(id): Segment,
 ) -> Result<Json<Value>, Problem> {
     let missing = || Problem::not_found("no such session");
     let id: Uuid = id.parse().map_err(|_| missing())?;

@@ -50,8 +50,11 @@ pub(in crate::server) struct Finding {
 /// The server's health: the worst of what is found; unhealthy where many parts fail at once.
 pub(in crate::server) fn assess(app: &App) -> (HealthStatus, Vec<Finding>) {
     let mut found = parts(app);
-    if found.len() >= PARTS_UNHEALTHY {
-        let reason = format!("{} parts fail at once", found.len());
+    let mut failing: Vec<_> = found.iter().map(|f| f.part).collect();
+    failing.sort_unstable();
+    failing.dedup();
+    if failing.len() >= PARTS_UNHEALTHY {
+        let reason = format!("{} parts fail at once", failing.len());
         found.push(Finding { part: "parts", status: HealthStatus::Unhealthy, reason });
     }
     found.extend(errors(app));
@@ -80,7 +83,8 @@ fn parts(app: &App) -> Vec<Finding> {
         degraded("memory", "the memory for streams is in use: no more are taken".to_owned());
     }
     for b in app.breakers.list().iter().filter(|b| b.state != BreakerState::Closed) {
-        degraded("circuit_breaker", format!("{} is left alone", b.name));
+        // By the name of what it guards: a store that fails is one part, its breaker open or not.
+        degraded(b.name, "it failed too often and is left alone for a while".to_owned());
     }
     found
 }

@@ -69,9 +69,7 @@ impl Task {
         if let Err(refused) = self.app.connections.identify(&self.connection, now_known) {
             return self.close(refused.close_code(), &refused.to_string(), lane);
         }
-        if let Some(reader) = &mut self.reader {
-            reader.set_message_bytes(self.app.config.limits.message_bytes);
-        }
+        self.take_large_messages();
         self.look_within(0); // the token's end is another one now
         if revoked(&self.app, &self.connection) {
             self.close(CloseCode::Unauthenticated, "the token has been revoked", lane);

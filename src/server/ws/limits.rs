@@ -1,5 +1,5 @@
-//! How much one connection may say: messages and broadcasts, by `governor`'s cells. Audio does not count, flow control bounds it. An idle
-//! connection has no cell.
+//! How much one connection may say: messages and broadcasts, by `governor`'s cells. Audio counts among the bytes alone, by which the
+//! reading is slowed down and nothing refused. An idle connection has no cell.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -13,6 +13,9 @@ use crate::protocol::{ErrorCode, ProtocolError};
 /// Messages at once, against those a second: a page that loads says much at first.
 const MESSAGES_BURST: u32 = 4;
 
+/// How much of the bytes a second may come at once, in microseconds of them.
+const BYTES_BURST_US: u64 = 1_000_000;
+
 /// A connection's cells.
 pub(super) struct Limits {
     messages_per_s: u32,
@@ -21,6 +24,9 @@ pub(super) struct Limits {
     broadcasts: Option<Box<DefaultDirectRateLimiter>>,
     /// Messages refused since the last one that was not.
     refused: u32,
+    bytes_per_s: Option<u64>,
+    /// When all bytes so far may have come, at that rate.
+    bytes_due_us: u64,
 }
 
 impl Limits {
@@ -31,6 +37,8 @@ impl Limits {
             messages: None,
             broadcasts: None,
             refused: 0,
+            bytes_per_s: config.bytes_per_s,
+            bytes_due_us: 0,
         }
     }
 
@@ -48,6 +56,14 @@ impl Limits {
     /// Whether the client does not heed what it is told: a whole burst was refused in a row.
     pub(super) fn are_ignored(&self) -> bool {
         self.refused >= self.messages_per_s.saturating_mul(MESSAGES_BURST)
+    }
+
+    /// Counts bytes that were read. Returns how many milliseconds none shall be read.
+    pub(super) fn bytes(&mut self, count: usize, now_us: u64) -> Option<u64> {
+        let per_s = self.bytes_per_s?.max(1);
+        let lasts_us = (count as u64).saturating_mul(1_000_000) / per_s;
+        self.bytes_due_us = self.bytes_due_us.max(now_us.saturating_sub(BYTES_BURST_US)).saturating_add(lasts_us);
+        Some(self.bytes_due_us.saturating_sub(now_us).div_ceil(1_000)).filter(|&ms| ms > 0)
     }
 
     /// Counts a broadcast.
@@ -72,4 +88,21 @@ fn take(cell: &DefaultDirectRateLimiter, what: &str, per_s: u32) -> Result<(), P
         ProtocolError::new(ErrorCode::RateLimited, format!("more than {per_s} {what} a second: this one was not taken"))
             .retry_after_ms(wait_ms)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_beyond_a_second_worth_of_them_wait_as_long_as_they_last() {
+        let mut none = Limits::new(&LimitsConfig::default());
+        assert_eq!(none.bytes(usize::MAX, 0), None);
+        let mut limits = Limits::new(&LimitsConfig { bytes_per_s: Some(10_000), ..LimitsConfig::default() });
+        assert_eq!(limits.bytes(10_000, 5_000_000), None, "a second's worth at once");
+        assert_eq!(limits.bytes(5_000, 5_000_000), Some(500));
+        assert_eq!(limits.bytes(1_000, 5_500_000), Some(100));
+        assert_eq!(limits.bytes(10_000, 60_000_000), None, "rest is not saved up beyond a second");
+        assert_eq!(limits.bytes(100, 60_000_000), Some(10));
+    }
 }

@@ -20,7 +20,7 @@ mod welcome;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
@@ -38,7 +38,7 @@ pub(super) use sessions::Sessions;
 
 use self::welcome::Guest;
 use super::accept::Slot;
-use super::guard::{self, Peer};
+use super::guard::{self, Peer, Segment};
 use super::lanes::Load;
 use super::problem::Problem;
 use super::router::Shared;
@@ -102,7 +102,7 @@ pub(super) async fn upgrade(
 pub(super) async fn upgrade_client(
     State(app): State<Shared>,
     peer: Peer,
-    Path(client_id): Path<String>,
+    Segment(client_id): Segment,
     params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::lane::Lane;
+use super::stream::Stream;
 use super::task::Task;
 use crate::clock::unix_ms;
 use crate::hub::{Connection, Joined, Notice};
@@ -13,7 +14,7 @@ use crate::protocol::{
     BroadcastRequest, ErrorCode, Event, HistoryMessage, Identity, Json, ProtocolError, Speaker, Timestamp,
 };
 use crate::server::state::App;
-use crate::session::PeopleAct;
+use crate::session::{PeopleAct, TYPING_MS};
 use crate::store::{Appended, NewMessage, Owner, StoreError, StoredMessage};
 
 /// Bytes of messages in one answer: a client that asks for more gets them by asking again after the last.
@@ -27,6 +28,7 @@ impl Task {
             PeopleAct::Post { conversation_id, content } => self.post(conversation_id, content, reply_to, lane),
             PeopleAct::Typing { conversation_id, active } => {
                 self.app.conversations.typing(&self.connection, &conversation_id, active);
+                self.look_within(TYPING_MS);
             }
             PeopleAct::Presence(conversation_id) => {
                 let members = self.app.conversations.members(&conversation_id);
@@ -80,7 +82,13 @@ impl Task {
         }
     }
 
+    /// Who leaves neither hears the conversation nor is heard in it any more: his listeners stop and his streams into it end.
     fn leave(&mut self, conversation_id: &str, reply_to: Option<&str>, lane: &mut Lane) {
+        let spoken = |s: &Stream| s.live.meta.conversation_id.as_deref() == Some(conversation_id);
+        let indices: Vec<u32> = self.streams.iter().filter(|s| spoken(s)).map(|s| s.index).collect();
+        for index in indices {
+            self.finish_stream(index, None);
+        }
         for id in self.app.streams.left(&self.connection, conversation_id) {
             self.listeners.retain(|l| *l != id);
             self.send(&Event::ListeningStopped { listener_id: id.to_string() }, None, lane);
@@ -192,7 +200,7 @@ pub(in crate::server) fn deliver(app: &App, request: &BroadcastRequest, notice: 
     let skip = |c: &Connection| Some(c.key()) == sender || request.exclude.contains(&c.id());
     let Some(target) = &request.target else {
         let mut delivered = 0;
-        app.connections.for_each(|c| delivered += usize::from(!skip(c) && c.outbox.share(notice)));
+        app.connections.for_each_known(|c| delivered += usize::from(!skip(c) && c.outbox.share(notice)));
         return delivered;
     };
     let named = app.connections.named(target);

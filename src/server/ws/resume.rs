@@ -14,6 +14,10 @@ use crate::protocol::{CloseCode, EndReason, ErrorCode, Event, ProtocolError, Res
 use crate::store::{SessionEnd, SessionRecord};
 use crate::websocket::{self, OpCode};
 
+/// How long a session waits whose socket was closed for a newer one of the same client: if that one is there to resume it, it does so
+/// first thing.
+const SUPERSEDED_WINDOW_MS: u64 = 5_000;
+
 impl Task {
     /// `resume`: this connection goes over into another session, once all it has said by now is read.
     pub(super) fn resume(&mut self, request: ResumeRequest, reply_to: Option<String>, lane: &mut Lane) {
@@ -88,7 +92,10 @@ impl Task {
         if !stays || !self.app.connections.detach(&self.connection) {
             return self.gone(EndReason::Disconnected);
         }
-        let window_ms = self.app.config.session.resume_window_ms;
+        let mut window_ms = self.app.config.session.resume_window_ms;
+        if self.superseded {
+            window_ms = window_ms.min(SUPERSEDED_WINDOW_MS);
+        }
         self.detach(self.app.clock.now_ms() + window_ms);
         self.look_within(window_ms);
         let _span = self.span();
@@ -139,6 +146,9 @@ impl Task {
 
     /// The client is back on another socket: it and all that belongs to it takes the place of the old one.
     pub(super) fn take_over(&mut self, newcomer: Newcomer, lane: &mut Lane) {
+        if self.over || self.phase == Phase::Gone {
+            return; // it came too late by a hair: its socket closes, its next attempt is told why
+        }
         let Newcomer {
             socket,
             slot,
@@ -161,7 +171,7 @@ impl Task {
         self.streams.iter_mut().for_each(|s| s.heard_ms = now_ms);
         (self.socket, self.slot, self.reader) = (TcpStream::from_std(socket).ok(), slot, Some(reader));
         (self.out, self.deferred, self.pinged_ms, self.wrote_ms) = (unsent, false, None, now_ms);
-        (self.phase, self.over, self.unsettled) = (Phase::Open, false, true);
+        (self.phase, self.superseded, self.unsettled) = (Phase::Open, false, true);
         if self.socket.is_none() {
             return self.lost();
         }

@@ -80,6 +80,8 @@ pub(super) struct Task {
     pub(super) reader: Option<Reader>,
     /// The session ends with the socket.
     pub(super) over: bool,
+    /// A newer connection of the same client took this one's place.
+    pub(super) superseded: bool,
     /// Which session the client wants to go on with, and the `id` to answer.
     pub(super) resuming: Option<Box<(ResumeRequest, Option<String>)>>,
     /// What it said meanwhile.
@@ -97,6 +99,8 @@ pub(super) struct Task {
     pub(super) wrote_ms: u64,
     pub(super) pinged_ms: Option<u64>,
     drain_told: bool,
+    /// No more is read until then: the client sends more bytes a second than it may.
+    pub(super) read_after_ms: u64,
     pub(super) timer: Pin<Box<Sleep>>,
     /// Before this time the timer, once asked, cannot be due: a socket calls a task a hundred times as often as the time does.
     pub(super) timer_due_ms: u64,
@@ -116,6 +120,7 @@ impl Task {
             mail,
             verifying: false,
             over: false,
+            superseded: false,
             resuming: None,
             said: Vec::new(),
             unsettled: false,
@@ -135,6 +140,7 @@ impl Task {
             wrote_ms,
             pinged_ms: None,
             drain_told: false,
+            read_after_ms: 0,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_due_ms: 0,
         }
@@ -174,6 +180,7 @@ impl Task {
         websocket::encode(&mut lane.out, OpCode::Close, &websocket::close_payload(code.code(), reason));
         self.phase = Phase::Closing(self.app.clock.now_ms() + CLOSE_WAIT_MS);
         self.look_within(CLOSE_WAIT_MS);
+        self.superseded = code == CloseCode::Superseded;
         if code.ends_session() {
             self.over = true;
             self.app.sessions.end(self.connection.session_id());
@@ -182,6 +189,13 @@ impl Task {
         lane.figures.closed(code);
         let _span = self.span();
         tracing::debug!(code = code.code(), reason, "closing");
+    }
+
+    /// A stranger's messages are small; who is known may send those of the configuration.
+    pub(super) fn take_large_messages(&mut self) {
+        if let Some(reader) = &mut self.reader {
+            reader.set_message_bytes(self.app.config.limits.message_bytes);
+        }
     }
 
     /// The session is over: streams end, listeners leave.
@@ -275,7 +289,9 @@ impl Task {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
-        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES || self.streams.iter().any(|s| s.is_full());
+        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES
+            || self.streams.iter().any(|s| s.is_full())
+            || (self.read_after_ms > 0 && lane.now_us / 1_000 < self.read_after_ms);
         if paused && self.phase == Phase::Open {
             return false;
         }
@@ -302,6 +318,10 @@ impl Task {
         count(&counters.bytes_in, n as u64);
         served();
         counters.last_activity_ms.store(now_us / 1_000, Relaxed);
+        if let Some(wait_ms) = self.limits.bytes(n, now_us) {
+            self.read_after_ms = now_us / 1_000 + wait_ms;
+            self.look_within(wait_ms);
+        }
         let mut read = std::mem::take(&mut lane.read);
         let Some(mut reader) = self.reader.take() else { return };
         let fed = reader.feed(&mut read[..n], now_us / 1_000, &mut |message| self.message(&message, now_us, lane));

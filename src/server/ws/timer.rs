@@ -69,6 +69,9 @@ impl Task {
         if !self.streams.is_empty() || !self.out.is_empty() {
             next_ms = next_ms.min(now_ms + TICK_MS);
         }
+        if self.read_after_ms > now_ms {
+            next_ms = next_ms.min(self.read_after_ms);
+        }
         let mut effects = Vec::new();
         if let Some(at_ms) = self.session.on_time(now_ms, &mut effects) {
             next_ms = next_ms.min(at_ms);

@@ -66,7 +66,7 @@ impl SqliteStore {
             .test_before_acquire(false)
             .connect_lazy_with(database.reading());
 
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new(options.breaker.clone()));
         let (alive, ended) = watch::channel(());
         let (history, lock_wait_ms) = (options.history_messages.max(1), options.lock_wait_ms);
         let writer = Writer::new(database, connection, history);

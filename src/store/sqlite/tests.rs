@@ -10,6 +10,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Connection, Row, query};
 
+use crate::resilience::{BreakerSettings, Breakers};
 use crate::store::contract::{Place, append, ask, message, store_contract};
 use crate::store::{Appended, Owner, Store, StoreError, StoreOptions, open};
 
@@ -59,6 +60,38 @@ async fn a_lock_that_another_holds_is_told_and_got_over() {
     query("ROLLBACK").execute(&mut other).await.unwrap();
     assert_eq!(append(&store, message("c", "2")).await, Appended { message_seq: 2, duplicate: false });
     assert!(store.status().healthy);
+    other.close().await.unwrap();
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_too_often_is_left_alone_and_comes_back_by_itself() {
+    let place = place();
+    let open_for = std::time::Duration::from_millis(200);
+    let breakers = Breakers::new(BreakerSettings { failures_max: 3, open_for });
+    let store = place.open_with(StoreOptions { breaker: Some(breakers.get("store")), ..impatient() }).await;
+    let mut other = stranger(&place.file()).await;
+    query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(
+            ask(|done| store.append_message(message("c", "x"), done)).await,
+            Err(StoreError::Locked { .. })
+        ));
+    }
+    let refused = ask(|done| store.append_message(message("c", "x"), done)).await;
+    assert!(matches!(refused, Err(StoreError::LeftAlone { retry_after_ms: 1..=200 })), "{refused:?}");
+    assert!(!breakers.all_closed());
+    query("ROLLBACK").execute(&mut other).await.unwrap();
+    let kept = loop {
+        match ask(|done| store.append_message(message("c", "x"), done)).await {
+            Ok(kept) => break kept,
+            Err(StoreError::LeftAlone { retry_after_ms }) => {
+                tokio::time::sleep(std::time::Duration::from_millis(retry_after_ms)).await;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    };
+    assert_eq!((kept.message_seq, breakers.all_closed(), store.status().healthy), (1, true, true));
     other.close().await.unwrap();
     store.close().await;
 }

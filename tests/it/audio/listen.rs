@@ -140,7 +140,7 @@ async fn narrow(server: &TestServer) -> Client {
     socket.set_recv_buffer_size(8 * 1024).unwrap();
     let stream = MaybeTlsStream::Plain(socket.connect(server.addr).await.unwrap());
     let (ws, _) = tokio_tungstenite::client_async(format!("ws://{}/ws", server.addr), stream).await.unwrap();
-    let mut c = Client { ws, hello: json!(null), binary: Vec::new(), text: std::collections::VecDeque::new() };
+    let mut c = Client::over(ws, json!(null));
     c.hello = c.expect("connection_established").await;
     c
 }
@@ -248,4 +248,22 @@ async fn levels_and_speech_are_told_to_who_asked() {
             kind => assert_eq!(kind, "audio_received"),
         }
     }
+}
+
+#[tokio::test]
+async fn who_leaves_a_conversation_is_heard_there_no_more() {
+    let server = TestServer::start();
+    let mut ear = server.connect_to("/ws?conversation_id=house").await;
+    let mut speaker = server.connect_to("/ws?conversation_id=house").await;
+    ear.send(json!({"type": "listen_start", "conversation_id": "house"})).await;
+    let listening = ear.expect("listening").await;
+    speaker.start_with(json!({"format": pcm16k(), "conversation_id": "house"})).await;
+    speaker.send_binary(&sine16k(1_600)).await;
+    speaker.send(json!({"type": "leave_conversation", "conversation_id": "house"})).await;
+    let ended = speaker.expect("audio_ended").await;
+    assert_eq!((ended["reason"].as_str(), ended["output_samples"].as_u64()), (Some("end"), Some(1_600)));
+    assert_eq!(heard(&mut ear).await.iter().map(|f| f.samples.len()).sum::<usize>(), 1_600);
+    ear.send(json!({"type": "leave_conversation", "conversation_id": "house"})).await;
+    assert_eq!(ear.expect("listening_stopped").await["listener_id"], listening["listener_id"]);
+    ear.expect("conversation_left").await;
 }

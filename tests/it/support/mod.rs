@@ -1,5 +1,6 @@
 //! A server on a free port with its data in a temporary folder, and a WebSocket client that is not ours (tungstenite).
 
+pub mod jwt;
 pub mod process;
 pub mod sound;
 
@@ -96,6 +97,8 @@ pub struct Client {
     pub binary: Vec<Vec<u8>>,
     /// Text messages met while waiting for binary ones: the two have queues of their own and overtake each other.
     pub text: VecDeque<Value>,
+    /// The subprotocol the server chose.
+    pub subprotocol: Option<String>,
 }
 
 impl Client {
@@ -103,7 +106,11 @@ impl Client {
         let (mut ws, _) = tokio_tungstenite::connect_async(format!("ws://{addr}{path}")).await.unwrap();
         let hello = next_json(&mut ws).await;
         assert_eq!(hello["type"], "connection_established");
-        Self { ws, hello, binary: Vec::new(), text: VecDeque::new() }
+        Self::over(ws, hello)
+    }
+
+    pub fn over(ws: WebSocketStream<MaybeTlsStream<TcpStream>>, hello: Value) -> Self {
+        Self { ws, hello, binary: Vec::new(), text: VecDeque::new(), subprotocol: None }
     }
 
     pub async fn send(&mut self, message: Value) {
@@ -131,6 +138,34 @@ impl Client {
                 other => panic!("a text message, not {other:?}"),
             }
         }
+    }
+
+    /// Sends a request with an `id` and awaits the answer to it, whatever it is; what comes between is kept for later.
+    pub async fn ask(&mut self, mut request: Value) -> Value {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        if request["id"].is_null() {
+            let n = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            request["id"] = format!("ask-{n}").into();
+        }
+        let id = request["id"].clone();
+        self.send(request).await;
+        let mut others = VecDeque::new();
+        let answer = loop {
+            let m = self.next().await;
+            if m["reply_to"] == id {
+                break m;
+            }
+            others.push_back(m);
+        };
+        others.extend(self.text.drain(..));
+        self.text = others;
+        answer
+    }
+
+    /// Everything that was told so far, by asking for something after it.
+    pub async fn told(&mut self) -> Vec<Value> {
+        self.ask(json!({"type": "ping"})).await;
+        self.text.drain(..).collect()
     }
 
     /// The next message of a type; others are skipped, but an error never is.
@@ -169,9 +204,30 @@ impl Client {
 
     /// Reads on until the server closes; the code.
     pub async fn closed(&mut self) -> u16 {
+        self.closed_with().await.0
+    }
+
+    /// The same, and the reason.
+    pub async fn closed_with(&mut self) -> (u16, String) {
         loop {
-            match tokio::time::timeout(PATIENCE, self.ws.next()).await.expect("a close in time") {
-                Some(Ok(Message::Close(frame))) => return frame.map_or(1005, |f| u16::from(f.code)),
+            if let Err(closed) = self.next_or_closed().await {
+                return closed;
+            }
+        }
+    }
+
+    /// The next text message, or the code the server closes with.
+    pub async fn next_or_close(&mut self) -> Result<Value, u16> {
+        self.next_or_closed().await.map_err(|(code, _)| code)
+    }
+
+    async fn next_or_closed(&mut self) -> Result<Value, (u16, String)> {
+        loop {
+            match tokio::time::timeout(PATIENCE, self.ws.next()).await.expect("a message or a close in time") {
+                Some(Ok(Message::Text(t))) => return Ok(serde_json::from_str(&t).unwrap()),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map_or((1005, String::new()), |f| (u16::from(f.code), f.reason.to_string())));
+                }
                 Some(Ok(_)) => {}
                 other => panic!("a close frame, not {other:?}"),
             }

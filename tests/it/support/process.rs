@@ -25,8 +25,12 @@ impl ServerProcess {
 
     /// Writes everything it can log to `log`.
     pub fn start_logging(log: &Path, data: &Path, format: &str) -> Self {
+        Self::start_logging_with(log, data, format, &[])
+    }
+
+    pub fn start_logging_with(log: &Path, data: &Path, format: &str, settings: &[(&str, &str)]) -> Self {
         let prelude = format!("exec 2>'{}'", log.display());
-        Self::spawn(&prelude, data, &format!("--log-level trace --log-format {format}"), &[])
+        Self::spawn(&prelude, data, &format!("--log-level trace --log-format {format}"), settings)
     }
 
     fn spawn(prelude: &str, data: &Path, flags: &str, settings: &[(&str, &str)]) -> Self {

@@ -77,6 +77,10 @@ fn within(text: &str, limits: DecodeLimits) -> Result<(), ProtocolError> {
         let what = format!("nested deeper than {} levels", limits.json_depth);
         return Err(ProtocolError::new(ErrorCode::InvalidJson, what));
     }
+    if text.trim_ascii_start().starts_with('[') {
+        // serde would take an array for the fields in their order
+        return Err(invalid("a message is one JSON object"));
+    }
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! Origins of web pages (RFC 6454): which may connect. Two are the same where scheme, host and port are, however they are written.
-//! Knows no header type and no configuration.
+//! Knows no header type.
 
 use std::net::Ipv6Addr;
 

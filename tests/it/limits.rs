@@ -1,0 +1,109 @@
+//! What one client may send and have: messages, bytes and connections, each refused with advice before it is closed.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::jwt::{jwt, token};
+use crate::support::{TestServer, http_json, sine16k};
+
+#[tokio::test]
+async fn messages_past_the_burst_are_refused_and_who_goes_on_is_closed() {
+    let server = TestServer::with(|c| c.limits.messages_per_s = 5);
+    let mut c = server.connect().await;
+    for n in 0..20 {
+        assert_eq!(c.ask(json!({"type": "ping"})).await["type"], "pong", "{n}: a burst of four seconds' worth");
+    }
+    let mut refused = 0;
+    let wait_ms = loop {
+        let answer = c.ask(json!({"type": "ping"})).await;
+        if answer["code"] == "RATE_LIMITED" {
+            refused += 1;
+            assert_eq!(answer["retry_suggested"], true);
+            break answer["retry_after_ms"].as_u64().unwrap();
+        }
+    };
+    assert!((1..=200).contains(&wait_ms), "{wait_ms}");
+    tokio::time::sleep(Duration::from_millis(wait_ms + 5)).await;
+    assert_eq!(c.ask(json!({"type": "ping"})).await["type"], "pong", "who waits as told is served");
+    // Audio does not count, but what opens its stream does.
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    c.start(json!({"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1})).await;
+    for _ in 0..200 {
+        c.send_binary(&sine16k(16)).await;
+    }
+    for _ in 0..200 {
+        c.send(json!({"type": "ping"})).await;
+    }
+    let code = loop {
+        match c.next_or_close().await {
+            Ok(m) => refused += u32::from(m["code"] == "RATE_LIMITED"),
+            Err(code) => break code,
+        }
+    };
+    assert_eq!(code, 4129);
+    assert!((20..30).contains(&refused), "{refused}");
+}
+
+#[tokio::test]
+async fn a_client_has_only_so_many_connections() {
+    let server = TestServer::with(|c| c.connections.per_client_max = Some(2));
+    let mut first = server.connect_to("/ws/desk").await;
+    let _second = server.connect_to("/ws/desk").await;
+    assert_eq!(server.upgrade("/ws/desk", &[]).await.unwrap().hello, 4129);
+    server.connect_to("/ws/other").await.close().await;
+    assert_eq!(first.ask(json!({"type": "ping"})).await["type"], "pong");
+    first.close().await;
+    wait_for(&server, 1).await;
+    server.connect_to("/ws/desk").await;
+}
+
+#[tokio::test]
+async fn a_user_has_only_so_many_connections_whatever_the_client() {
+    let server = TestServer::with(|c| {
+        jwt(c);
+        c.connections.per_user_max = Some(2);
+    });
+    let header = format!("Bearer {}", token("ann"));
+    let headers = [("Authorization", header.as_str())];
+    let _held = [server.upgrade("/ws/a", &headers).await.unwrap(), server.upgrade("/ws/b", &headers).await.unwrap()];
+    assert_eq!(server.upgrade("/ws/c", &headers).await.unwrap().hello, 4129);
+    server.connect_as("/ws/a", &token("bob")).await;
+    let mut late = server.connect_to("/ws/d").await;
+    late.send(json!({"type": "authenticate", "token": token("ann")})).await;
+    assert_eq!(late.closed().await, 4129, "who says it later is counted then");
+}
+
+#[tokio::test]
+async fn a_full_server_says_when_to_come_back() {
+    let server = TestServer::with(|c| c.server.max_connections = 3);
+    let first = server.connect().await;
+    let _held = [server.connect().await, server.connect().await];
+    assert_eq!(server.upgrade("/ws", &[]).await.unwrap().hello, 1013);
+    first.close().await;
+    wait_for(&server, 2).await;
+    server.connect().await;
+}
+
+/// Until so many connections are left: the server forgets one after its client has seen the close.
+async fn wait_for(server: &TestServer, connections: u64) {
+    while http_json(server.addr, "GET", "/health").await.1["active_connections"] != connections {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn bytes_past_the_rate_are_read_later_and_none_is_lost() {
+    let server = TestServer::with(|c| c.limits.bytes_per_s = Some(64_000));
+    let mut c = server.connect().await;
+    c.start(json!({"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1})).await;
+    let pcm = sine16k(96_000); // three seconds of the rate, one of which may come at once
+    let began = Instant::now();
+    for piece in pcm.chunks(8_000) {
+        c.send_binary(piece).await;
+    }
+    let ended = c.end().await;
+    let took = began.elapsed().as_millis();
+    assert_eq!(ended["output_samples"], 96_000);
+    assert!((1_800..8_000).contains(&took), "{took} ms");
+}
