@@ -330,3 +330,42 @@ async fn the_log_level_changes_while_it_runs_and_lines_name_their_connection() {
     assert_eq!((&span["connection"], &span["stream"]), (&loud.0, &loud.1), "{span}");
     assert!(std::fs::symlink_metadata(&file).unwrap().is_symlink(), "the name leads to today's file");
 }
+
+/// Words of a query that are metrics: those with one of our prefixes.
+fn metrics_in(query: &str) -> impl Iterator<Item = &str> {
+    let words = query.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|w| w.starts_with("voxgate_") || w.starts_with("process_"))
+}
+
+#[tokio::test]
+async fn every_metric_of_the_grafana_dashboard_and_of_the_docs_exists() {
+    let server = TestServer::start();
+    let (_, text) = text_of(&server, "/metrics", "").await;
+    let mut known = Vec::new();
+    for (name, kind) in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split_once(' ')) {
+        match kind {
+            "histogram" => known.extend(["", "_bucket", "_sum", "_count"].map(|s| format!("{name}{s}"))),
+            _ => known.push(name.to_owned()),
+        }
+    }
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let dashboard: Value = serde_json::from_slice(&std::fs::read(root.join("grafana/voxgate.json")).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets: Vec<_> = panels.filter_map(|p| p["targets"].as_array()).flatten().collect();
+    assert!(targets.len() > 30, "{} queries", targets.len());
+    for query in targets.iter().map(|t| t["expr"].as_str().unwrap()) {
+        let used: Vec<_> = metrics_in(query).collect();
+        assert!(!used.is_empty(), "no metric in {query}");
+        for name in used {
+            assert!(known.iter().any(|k| k == name), "{name} of {query} does not exist");
+        }
+    }
+    let docs = std::fs::read_to_string(root.join("OBSERVABILITY.md")).unwrap();
+    for name in metrics_in(&docs) {
+        assert!(known.iter().any(|k| k == name), "{name} of the docs does not exist");
+    }
+    let told: Vec<_> = metrics_in(&docs).collect();
+    for name in text.lines().filter_map(|l| Some(l.strip_prefix("# TYPE ")?.split_once(' ')?.0)) {
+        assert!(told.contains(&name), "{name} is not in the docs");
+    }
+}

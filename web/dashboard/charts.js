@@ -54,7 +54,7 @@ function plot(holder, write, series, extra = {}) {
     width: holder.clientWidth - 16,
     height: HEIGHT,
     cursor: { sync: { key: "voxgate" } },
-    axes: [axis(null, 40), axis(write)],
+    axes: [axis(null, 52), axis(write, 84)],
     scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
     series: [{ label: "time" }, ...series],
     ...extra,
