@@ -1,5 +1,6 @@
 //! Composition root: configuration in, running server out.
 
+mod history;
 mod services;
 
 use std::net::SocketAddr;
@@ -10,10 +11,11 @@ use crate::auth::{AuthSetupError, Authenticator, Revocation, RevocationsFull};
 use crate::clock::unix_ms;
 use crate::config::{AuthMode, Config, ResponderKind};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
-use crate::server::{AcceptError, App, Lanes, Listener, Parts, monitor};
+use crate::server::{AcceptError, App, Lanes, Listener, Parts, RecordingIndex, monitor};
 use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
 use crate::store::{self, Store, StoreError, StoreOptions};
-use crate::upstream::{Echo, MemoryHistory, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
+use crate::upstream::{Echo, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
+use history::StoreHistory;
 use services::Services;
 
 /// Why the server could not start or had to stop.
@@ -72,14 +74,15 @@ impl Server {
         if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
             tracing::warn!(error = %e, "the limit of open files stays as it is");
         }
-        let recorder = if config.recording.enabled { Some(recorder(&config)?) } else { None };
         let breakers = Arc::new(Breakers::default());
         breakers.observe(log_breaker);
         let services = Services::start()?;
         let store = open_store(&config, &breakers, &services)?;
+        let recordings = Arc::new(RecordingIndex::new(Arc::clone(&store)));
+        let recorder = if config.recording.enabled { Some(recorder(&config, &recordings)?) } else { None };
         let auth = open_auth(&config, &services, &store)?;
-        let responder = responder(&config, &breakers, &services)?;
-        let app = App::new(config, Parts { recorder, responder, breakers, store, auth });
+        let responder = responder(&config, &breakers, &services, &store)?;
+        let app = App::new(config, Parts { recorder, recordings, responder, breakers, store, auth });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _guard = runtime.enter();
@@ -148,25 +151,31 @@ async fn clean_up(app: &App) {
     }
 }
 
-fn recorder(config: &Config) -> Result<RecorderService, RecordError> {
+fn recorder(config: &Config, index: &Arc<RecordingIndex>) -> Result<RecorderService, RecordError> {
     let mut c = RecorderConfig::new(config.server.data_dir.join("recordings"));
     c.max_file_bytes = config.recording.max_file_bytes;
     c.quota_bytes = config.recording.quota_bytes;
     c.retain_days = config.recording.retain_days.map(|d| u32::try_from(d).unwrap_or(u32::MAX));
-    RecorderService::start(c)
+    let told = Arc::clone(index);
+    c.changed = Some(Arc::new(move |change| told.changed(change)));
+    let service = RecorderService::start(c)?;
+    index.reconcile(&service.list(None, usize::MAX, None));
+    Ok(service)
 }
 
 fn responder(
     config: &Config,
     breakers: &Breakers,
     services: &Services,
+    store: &Arc<dyn Store>,
 ) -> Result<Option<Box<dyn Responder>>, OpenAiError> {
     match config.responder.kind {
         ResponderKind::None => Ok(None),
         ResponderKind::Echo => Ok(Some(Box::new(Echo))),
         ResponderKind::Openai => {
             let settings = OpenAiSettings::from_config(&config.responder)?;
-            let (front, worker) = OpenAi::new(settings, Arc::new(MemoryHistory::default()), breakers.get(RESPONDER))?;
+            let history = Arc::new(StoreHistory::new(Arc::clone(store)));
+            let (front, worker) = OpenAi::new(settings, history, breakers.get(RESPONDER))?;
             services.spawn(|stop| worker.run(stop));
             Ok(Some(Box::new(front)))
         }

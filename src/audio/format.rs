@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Lowest sample rate taken in, in hertz.
@@ -15,7 +16,7 @@ pub const CHANNELS_MAX: u16 = 8;
 pub const OUTPUT_RATES_HZ: [u32; 4] = [8_000, 16_000, 24_000, 48_000];
 
 /// How the bytes of a stream are encoded (protocol section 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// Signed 16-bit little-endian PCM.
@@ -193,7 +194,7 @@ pub enum FormatError {
 }
 
 /// The format of a stream as its sender declares it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StreamFormat {
     /// How the bytes are encoded.
     pub encoding: Encoding,

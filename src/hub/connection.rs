@@ -120,14 +120,14 @@ impl Connection {
         Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether it has said who it is, where that is required.
-    pub fn is_known(&self) -> bool {
-        self.known.load(Ordering::Acquire)
+    pub(super) fn set_identity(&self, identity: Identity) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
+        self.known.store(true, Ordering::Release);
     }
 
-    pub(super) fn set_identity(&self, identity: Identity) {
-        self.known.store(true, Ordering::Release);
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
+    /// Whether it has said who it is, where that is asked: what others say to everyone is not for strangers.
+    pub fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
     }
 
     pub(super) fn take_over(&self, newer: &Self) {

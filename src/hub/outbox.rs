@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 
 use super::notice::Notice;
@@ -31,11 +31,21 @@ pub enum OutboxItem {
     Audio(Bytes),
 }
 
+impl OutboxItem {
+    fn len(&self) -> usize {
+        match self {
+            Self::Notice(notice, _) => notice.len(),
+            Self::Audio(frame) => frame.len(),
+        }
+    }
+}
+
 /// Why a connection closes: the code, and words for the reader of the close frame.
 pub type Closing = (CloseCode, Cow<'static, str>);
 
+/// Everything but the one frame an undisturbed listener has waiting.
 #[derive(Debug, Default)]
-struct Queue {
+struct Rest {
     notices: VecDeque<(Notice, Option<Box<str>>)>,
     notice_bytes: usize,
     audio: VecDeque<(u16, Bytes)>,
@@ -47,14 +57,44 @@ struct Queue {
     lost: u64,
 }
 
+/// With a thousand listeners a frame costs as much as it touches memory that has left the cache: what one frame needs stands together.
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Queue {
+    /// The only frame there is, and its stream; empty where there is none, or more than that.
+    frame: Bytes,
+    frame_index: u16,
+    /// `rest` has to be looked at.
+    more: bool,
+    /// The task is to look at what is not in here.
+    woken: bool,
+    /// The connection's task, once it has looked here. It stays for life: a call lends it instead of taking it, so that a listener need
+    /// not leave it anew for each frame.
+    task: Option<Waker>,
+    rest: Rest,
+}
+
 /// A connection's outbound queue and its wake-up.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Outbox {
-    limits: OutboxLimits,
-    queue: Mutex<Queue>,
-    /// Something waits: an item, a close, or a sink with room again.
+    /// Something waits: an item, a close, or a sink with room again. Written with the queue locked, read by the task on every look without.
     signal: AtomicBool,
-    waker: AtomicWaker,
+    /// Whether the queue knows whom to call.
+    known: AtomicBool,
+    queue: Mutex<Queue>,
+    limits: OutboxLimits,
+}
+
+/// What [`Outbox::poll_take`] leaves.
+#[derive(Clone, Copy, Debug)]
+pub struct Left {
+    /// There are more items than it was to take.
+    pub more: bool,
+    /// [`Outbox::closing`] has a reason.
+    pub closing: bool,
+    /// The call was (also) for something that is not in the queue: [`Outbox::wake`].
+    pub woken: bool,
 }
 
 /// Offset of the flags in a listener's frame, from its end of the WebSocket header on (protocol section 5).
@@ -65,28 +105,54 @@ const FLAG_GAP: u8 = 1;
 impl Outbox {
     /// An empty outbox.
     pub fn new(limits: OutboxLimits) -> Self {
-        Self { limits, queue: Mutex::default(), signal: AtomicBool::new(false), waker: AtomicWaker::new() }
+        Self { signal: AtomicBool::new(false), known: AtomicBool::new(false), queue: Mutex::default(), limits }
     }
 
     /// Calls the connection's task, for whatever reason.
     pub fn wake(&self) {
-        if !self.signal.swap(true, Ordering::AcqRel) {
-            self.waker.wake();
+        let mut q = self.lock();
+        q.woken = true;
+        self.call(&q);
+    }
+
+    /// Calls it where it was not called since it last took what there is.
+    fn call(&self, queue: &Queue) {
+        if !self.signal.load(Ordering::Relaxed) {
+            self.signal.store(true, Ordering::Release);
+            if let Some(task) = &queue.task {
+                task.wake_by_ref();
+            }
         }
     }
 
-    /// Whether the task was called since [`Outbox::poll_signal`] last told so.
-    pub fn is_signalled(&self) -> bool {
-        self.signal.load(Ordering::Acquire)
-    }
-
-    /// Registers the task and tells whether it was called since the last time.
-    pub fn poll_signal(&self, cx: &std::task::Context<'_>) -> bool {
-        // Seldom set: looked at before it is written, for a write that is atomic costs ten times a look.
-        if !self.signal.load(Ordering::Acquire) {
-            self.waker.register(cx.waker());
+    /// Registers the task, the same at every call, and tells whether it was called since the last time. Where it was, items are moved
+    /// out, messages first, until they have `bytes_max`: with 0, none.
+    pub fn poll_take(&self, cx: &Context<'_>, bytes_max: usize, into: &mut Vec<OutboxItem>) -> Option<Left> {
+        // Seldom set, and looked at with every frame of a speaker: the lock is for the first look and for news.
+        if self.known.load(Ordering::Acquire) && !self.signal.load(Ordering::Acquire) {
+            return None;
         }
-        self.signal.load(Ordering::Acquire) && self.signal.swap(false, Ordering::AcqRel)
+        let mut q = self.lock();
+        if !q.task.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            q.task = Some(cx.waker().clone());
+            self.known.store(true, Ordering::Release);
+        }
+        if !self.signal.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.signal.store(false, Ordering::Relaxed);
+        let mut bytes = 0;
+        while bytes < bytes_max
+            && let Some(item) = q.pop()
+        {
+            bytes += item.len();
+            into.push(item);
+        }
+        Some(Left {
+            more: q.holds_items(),
+            closing: q.more && q.rest.close.is_some(),
+            woken: std::mem::take(&mut q.woken),
+        })
     }
 
     /// Queues an event. Past a bound the connection is closed as a slow consumer.
@@ -105,113 +171,107 @@ impl Outbox {
     }
 
     fn push(&self, notice: Notice, reply_to: Option<Box<str>>) -> bool {
-        let taken = {
-            let mut q = self.lock();
-            let bytes = q.notice_bytes + notice.len();
-            if q.close.is_some() {
-                q.lost += u64::from(notice.is_session_event());
-                false
-            } else if q.notices.len() >= self.limits.messages || bytes > self.limits.message_bytes {
-                q.close = Some((CloseCode::SlowConsumer, "reads too slowly".into()));
-                q.throw_away();
-                q.lost += u64::from(notice.is_session_event());
-                false
-            } else {
-                q.notice_bytes = bytes;
-                q.notices.push_back((notice, reply_to));
-                true
-            }
+        let mut q = self.lock();
+        let rest = q.rest();
+        let bytes = rest.notice_bytes + notice.len();
+        let taken = if rest.close.is_some() {
+            rest.lost += u64::from(notice.is_session_event());
+            false
+        } else if rest.notices.len() >= self.limits.messages || bytes > self.limits.message_bytes {
+            rest.close = Some((CloseCode::SlowConsumer, "reads too slowly".into()));
+            rest.throw_away();
+            rest.lost += u64::from(notice.is_session_event());
+            false
+        } else {
+            rest.notice_bytes = bytes;
+            rest.notices.push_back((notice, reply_to));
+            true
         };
-        self.wake();
+        self.call(&q);
         taken
     }
 
     /// Queues a listener's frame, made by [`listener_frame`](crate::sink::listeners::listener_frame), of the stream with that index; the oldest
     /// audio makes room.
     pub fn send_audio(&self, stream_index: u16, frame: Bytes) {
-        {
-            let mut q = self.lock();
-            if q.close.is_some() {
-                return;
-            }
-            q.audio_bytes += frame.len();
-            q.audio.push_back((stream_index, frame));
-            while q.audio_bytes > self.limits.audio_bytes && q.audio.len() > 1 {
-                if let Some((index, old)) = q.audio.pop_front() {
-                    q.audio_bytes -= old.len();
-                    if !q.gaps.contains(&index) {
-                        q.gaps.push(index);
-                    }
+        let mut q = self.lock();
+        if q.frame.is_empty() && !q.more {
+            (q.frame, q.frame_index) = (frame, stream_index);
+            return self.call(&q);
+        }
+        let rest = q.rest();
+        if rest.close.is_some() {
+            return;
+        }
+        rest.audio_bytes += frame.len();
+        rest.audio.push_back((stream_index, frame));
+        while rest.audio_bytes > self.limits.audio_bytes && rest.audio.len() > 1 {
+            if let Some((index, old)) = rest.audio.pop_front() {
+                rest.audio_bytes -= old.len();
+                if !rest.gaps.contains(&index) {
+                    rest.gaps.push(index);
                 }
             }
         }
-        self.wake();
+        self.call(&q);
     }
 
     /// Closes the connection; the first reason counts. False where it was closing already.
     pub fn close(&self, code: CloseCode, reason: impl Into<Cow<'static, str>>) -> bool {
-        let first = {
-            let mut q = self.lock();
-            let first = q.close.is_none();
-            q.close.get_or_insert_with(|| (code, reason.into()));
-            first
-        };
-        self.wake();
+        let mut q = self.lock();
+        let rest = q.rest();
+        let first = rest.close.is_none();
+        rest.close.get_or_insert_with(|| (code, reason.into()));
+        self.call(&q);
         first
     }
 
     /// Whether it must close, and why.
     pub fn closing(&self) -> Option<Closing> {
-        self.lock().close.clone()
+        self.lock().rest.close.clone()
     }
 
     /// The next item, messages first. After it may come more.
     pub fn pop(&self) -> Option<OutboxItem> {
-        let mut q = self.lock();
-        if let Some((notice, reply_to)) = q.notices.pop_front() {
-            q.notice_bytes -= notice.len();
-            return Some(OutboxItem::Notice(notice, reply_to));
-        }
-        let (index, frame) = q.audio.pop_front()?;
-        q.audio_bytes -= frame.len();
-        if q.audio.is_empty() {
-            q.audio = VecDeque::new();
-        }
-        let Some(at) = q.gaps.iter().position(|&g| g == index) else { return Some(OutboxItem::Audio(frame)) };
-        q.gaps.swap_remove(at);
-        Some(OutboxItem::Audio(with_gap(&frame)))
+        self.lock().pop()
     }
 
     /// Throws away what waits: messages, and listeners' audio. Returns how many messages went.
     pub fn clear(&self) -> usize {
         let mut q = self.lock();
-        q.audio = VecDeque::new();
-        q.audio_bytes = 0;
-        q.throw_away()
+        let rest = q.rest();
+        rest.audio = VecDeque::new();
+        rest.audio_bytes = 0;
+        rest.throw_away()
     }
 
     /// The next message, for a connection without a socket: audio waits, the oldest of it makes room.
     pub fn pop_notice(&self) -> Option<(Notice, Option<Box<str>>)> {
         let mut q = self.lock();
-        let popped = q.notices.pop_front();
-        q.notice_bytes -= popped.as_ref().map_or(0, |(n, _)| n.len());
+        let popped = q.rest.notices.pop_front();
+        q.rest.notice_bytes -= popped.as_ref().map_or(0, |(n, _)| n.len());
         popped
     }
 
     /// Takes messages again after a close that a client may come back from.
     pub fn reopen(&self) {
-        self.lock().close = None;
+        self.lock().rest.close = None;
     }
 
     /// Session events that were thrown away since the last time.
     pub fn take_lost(&self) -> u64 {
-        std::mem::take(&mut self.lock().lost)
+        std::mem::take(&mut self.lock().rest.lost)
     }
 
     /// How full it is.
     pub fn info(&self) -> QueueInfo {
-        let q = self.lock();
-        QueueInfo { messages: q.notices.len(), bytes: q.notice_bytes + q.audio_bytes, limit: self.limits.messages }
+        let mut q = self.lock();
+        let rest = q.rest();
+        QueueInfo {
+            messages: rest.notices.len(),
+            bytes: rest.notice_bytes + rest.audio_bytes,
+            limit: self.limits.messages,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Queue> {
@@ -220,6 +280,53 @@ impl Outbox {
 }
 
 impl Queue {
+    /// The long way: the frame joins the rest.
+    fn rest(&mut self) -> &mut Rest {
+        self.more = true;
+        let frame = std::mem::take(&mut self.frame);
+        if !frame.is_empty() {
+            self.rest.audio_bytes += frame.len();
+            self.rest.audio.push_front((self.frame_index, frame));
+        }
+        &mut self.rest
+    }
+
+    fn pop(&mut self) -> Option<OutboxItem> {
+        if !self.more {
+            let frame = std::mem::take(&mut self.frame);
+            return (!frame.is_empty()).then_some(OutboxItem::Audio(frame));
+        }
+        let item = self.rest().pop();
+        self.more = self.rest.is_needed();
+        item
+    }
+
+    fn holds_items(&self) -> bool {
+        !self.frame.is_empty() || self.more && !(self.rest.notices.is_empty() && self.rest.audio.is_empty())
+    }
+}
+
+impl Rest {
+    fn pop(&mut self) -> Option<OutboxItem> {
+        if let Some((notice, reply_to)) = self.notices.pop_front() {
+            self.notice_bytes -= notice.len();
+            return Some(OutboxItem::Notice(notice, reply_to));
+        }
+        let (index, frame) = self.audio.pop_front()?;
+        self.audio_bytes -= frame.len();
+        if self.audio.is_empty() {
+            self.audio = VecDeque::new();
+        }
+        let Some(at) = self.gaps.iter().position(|&g| g == index) else { return Some(OutboxItem::Audio(frame)) };
+        self.gaps.swap_remove(at);
+        Some(OutboxItem::Audio(with_gap(&frame)))
+    }
+
+    /// Whether a frame that comes may not pass it by.
+    fn is_needed(&self) -> bool {
+        !self.notices.is_empty() || !self.audio.is_empty() || !self.gaps.is_empty() || self.close.is_some()
+    }
+
     /// Empties the messages. Returns how many they were.
     fn throw_away(&mut self) -> usize {
         let all = std::mem::take(&mut self.notices);

@@ -1,4 +1,6 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Wake, Waker};
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -62,6 +64,58 @@ fn a_slow_listener_loses_its_oldest_audio_and_is_told() {
         .collect();
     assert_eq!(frames.iter().map(|f| f[2 + 8]).collect::<Vec<_>>(), [7, 8, 9]);
     assert_eq!(frames.iter().map(flags).collect::<Vec<_>>(), [1, 0, 0]);
+}
+
+#[derive(Default)]
+struct Calls(AtomicUsize);
+
+impl Wake for Calls {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_task_is_called_once_for_all_that_waits_and_again_after_it_took_it() {
+    let all = Connections::default();
+    let c = connect(&all, "a", false);
+    let calls = Arc::new(Calls::default());
+    let waker = Arc::clone(&calls).into();
+    let cx = Context::from_waker(&waker);
+    let mut items = Vec::new();
+    assert!(c.outbox.poll_take(&cx, 1_000, &mut items).is_none());
+    for round in 1..=3 {
+        c.outbox.send_audio(7, listener_frame(7, 0, false, false, &[1; 20]));
+        c.outbox.send_audio(7, listener_frame(7, 20, false, false, &[2; 20]));
+        assert_eq!(calls.0.load(Ordering::Relaxed), round);
+        let left = c.outbox.poll_take(&cx, 1_000, &mut items).unwrap();
+        assert!(!left.more && !left.closing && !left.woken);
+        assert!(c.outbox.poll_take(&cx, 1_000, &mut items).is_none());
+    }
+    let positions = items.iter().map(|i| match i {
+        OutboxItem::Audio(f) => f[2 + 8],
+        OutboxItem::Notice(..) => panic!(),
+    });
+    assert_eq!(positions.collect::<Vec<_>>(), [0, 20, 0, 20, 0, 20]);
+}
+
+#[test]
+fn a_single_frame_lets_messages_and_a_close_pass() {
+    let all = Connections::default();
+    let c = connect(&all, "a", false);
+    let cx = Context::from_waker(Waker::noop());
+    let mut items = Vec::new();
+    c.outbox.send_audio(7, listener_frame(7, 0, false, false, &[1; 20]));
+    c.outbox.send(&Event::Ping);
+    let left = c.outbox.poll_take(&cx, 1, &mut items).unwrap();
+    assert!(left.more && matches!(items[..], [OutboxItem::Notice(..)]), "{left:?}");
+    c.outbox.close(CloseCode::Idle, "x");
+    c.outbox.wake();
+    let left = c.outbox.poll_take(&cx, 0, &mut items).unwrap();
+    assert!(left.more && left.closing && left.woken && items.len() == 1);
+    c.outbox.wake();
+    let left = c.outbox.poll_take(&cx, 1, &mut items).unwrap();
+    assert!(!left.more && matches!(items[1..], [OutboxItem::Audio(_)]), "{left:?}");
 }
 
 #[test]

@@ -52,6 +52,41 @@ impl CloseCode {
         }
     }
 
+    /// Every close code of the protocol's own.
+    pub const ALL: [Self; 12] = [
+        Self::Normal,
+        Self::GoingAway,
+        Self::Overloaded,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::TooManyFaults,
+        Self::Superseded,
+        Self::Disconnected,
+        Self::Idle,
+        Self::SlowConsumer,
+        Self::RateLimited,
+        Self::Draining,
+    ];
+
+    /// What it says to the client, for the documents.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Normal => "done",
+            Self::GoingAway => "the server goes away: reconnect, with jitter",
+            Self::Overloaded => "overloaded: back off",
+            Self::Unauthenticated => "not authenticated: do not come back like this",
+            Self::Forbidden => "forbidden: do not come back",
+            Self::TooManyFaults => "too many faulty messages in a row: do not come back",
+            Self::Superseded => "another connection took this one's place: do not come back",
+            Self::Disconnected => "disconnected by an administrator: do not come back",
+            Self::Idle => "idle or dead: come back after a back-off",
+            Self::SlowConsumer => "read too slowly: come back after a back-off",
+            Self::RateLimited => "over a rate limit: come back after a back-off",
+            Self::Draining => "the server drains: come back at once and resume",
+            Self::WebSocket(_) => "as RFC 6455 has it",
+        }
+    }
+
     /// The number on the wire.
     pub fn code(self) -> u16 {
         match self {

@@ -1,10 +1,11 @@
 //! The one error shape clients see, over the socket and over HTTP (protocol section 7).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 /// How bad it is, for the reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// One message was wrong.
@@ -30,36 +31,62 @@ impl Severity {
 }
 
 /// What went wrong, for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-#[allow(missing_docs, reason = "the names are the protocol's own, section 7 describes them")]
 pub enum ErrorCode {
+    /// Not JSON, or nested too deeply.
     InvalidJson,
+    /// JSON, but not a message as it should be.
     InvalidMessage,
+    /// No message of that type.
     UnknownMessageType,
+    /// A field is over its own limit.
     MessageTooLarge,
+    /// `audio_data.data` is not base64.
     InvalidBase64,
+    /// The format can neither be told from the bytes nor was it said.
     FormatRequired,
+    /// A format the server does not take.
     UnsupportedFormat,
+    /// The audio is damaged; `details.stream_continues` tells whether the stream goes on.
     DecodeFailed,
+    /// Bytes are missing before `offset`; `details.expected_offset` says where to go on.
     AudioGap,
+    /// No such stream, or not yours.
     StreamNotFound,
+    /// A stream of that name is open.
     StreamExists,
+    /// As many streams or listeners as one may have.
     StreamLimit,
+    /// The stream had no audio for too long and has ended.
     StreamStalled,
+    /// A token is needed.
     Unauthenticated,
+    /// The token is not accepted.
     TokenInvalid,
+    /// The token has run out, or soon will.
     TokenExpired,
+    /// Not allowed to you.
     Forbidden,
+    /// Nothing of that name.
     NotFound,
+    /// As many conversations as one may be in.
     ConversationLimit,
+    /// Too much in too short a time; `retry_after_ms` says when to go on.
     RateLimited,
+    /// More than may be kept.
     QuotaExceeded,
+    /// The session cannot be resumed: begin a new one.
     ResumeFailed,
+    /// Messages were not read in time.
     SlowConsumer,
+    /// The server has no room now.
     Overloaded,
+    /// The server ends and takes nothing new.
     Draining,
+    /// A service the server asks does not answer.
     UpstreamUnavailable,
+    /// The server failed.
     Internal,
 }
 
@@ -134,7 +161,7 @@ impl ErrorCode {
 }
 
 /// An error as a client sees it. Holds nothing of the server's inside: no path, no source line, no other client's data.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ProtocolError {
     /// For programs.
     pub code: ErrorCode,
@@ -148,8 +175,8 @@ pub struct ProtocolError {
     pub retry_after_ms: Option<u64>,
     /// The stream it is about.
     pub stream_id: Option<String>,
-    /// More, for programs.
-    pub details: Map<String, Value>,
+    /// More, for programs. Boxed, because errors are returned by value everywhere.
+    pub details: Box<Map<String, Value>>,
 }
 
 impl ProtocolError {
@@ -163,7 +190,7 @@ impl ProtocolError {
             retry_suggested,
             retry_after_ms: None,
             stream_id: None,
-            details: Map::new(),
+            details: Box::default(),
         }
     }
 

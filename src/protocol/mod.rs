@@ -32,6 +32,6 @@ pub use identity::{ConversationRule, Identity};
 pub use json::Json;
 pub use kinds::{BINARY, MESSAGE_TYPES, UNREADABLE};
 pub use monitoring::{ConnectionRow, ErrorEntry, MetricsPoint};
-pub use names::{EventSet, IdError, NAME_CHARS_MAX, Topic, check_name};
+pub use names::{EventSet, IdError, NAME_CHARS_MAX, NAME_PATTERN, Topic, check_name};
 pub use people::{AlertSeverity, HistoryMessage, Member, MemberId, PresenceChange};
 pub use timestamp::Timestamp;

@@ -1,12 +1,13 @@
 //! What administrators are told of the server while it runs: a point of its figures, who came and went, what went wrong.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::error::Severity;
 
 /// The server's figures over a short while. Rates are those of the while; the rest is how it was at its end.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct MetricsPoint {
     /// The end of the while, RFC 3339.
     pub at: String,
@@ -65,7 +66,7 @@ pub struct MetricsPoint {
 }
 
 /// A connection that came or went.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[allow(missing_docs, reason = "the names are those of connection_info")]
 pub struct ConnectionRow {
     pub connection_id: Uuid,
@@ -76,7 +77,7 @@ pub struct ConnectionRow {
 }
 
 /// An error in the journal.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ErrorEntry {
     /// Its place among all errors since the start.
     pub number: u64,

@@ -1,9 +1,13 @@
 //! Names that clients give, and the topics they subscribe to: small closed alphabets, checked at the edge.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Characters a client's name for itself, a stream or a conversation may have.
 pub const NAME_CHARS_MAX: usize = 64;
+
+/// The same as a regular expression, for the documents.
+pub const NAME_PATTERN: &str = "^[A-Za-z0-9_-]{1,64}$";
 
 /// A name outside `[A-Za-z0-9_-]{1,64}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +27,7 @@ pub fn check_name(field: &'static str, name: &str) -> Result<(), IdError> {
 }
 
 /// A kind of event one can subscribe to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names are the protocol's own, section 3")]
 pub enum Topic {

@@ -1,20 +1,22 @@
 //! What is said of people in a conversation, and to them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::Speaker;
 use super::json::Json;
 
 /// Who a member is: a client, and the user it speaks for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[allow(missing_docs, reason = "the names are the protocol's own")]
 pub struct MemberId {
     pub client_id: String,
+    /// None where authentication is off.
     pub user_id: Option<String>,
 }
 
 /// A member of a conversation.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Member {
     /// Who.
     #[serde(flatten)]
@@ -30,7 +32,7 @@ pub struct Member {
 }
 
 /// What became of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PresenceChange {
     /// He came.
@@ -42,9 +44,10 @@ pub enum PresenceChange {
 }
 
 /// A message as history shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[allow(missing_docs, reason = "the names are the protocol's own")]
 pub struct HistoryMessage {
+    /// Counts from 1 in each conversation.
     pub message_seq: u64,
     pub from: Speaker,
     pub content: Json,
@@ -53,7 +56,7 @@ pub struct HistoryMessage {
 }
 
 /// How urgent an administrator's message is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs, reason = "the names are the protocol's own")]
 pub enum AlertSeverity {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::state::App;
@@ -17,7 +19,7 @@ const LIST_MAX: usize = 1_000;
 /// Carries out what was asked for. `by`: who asks, for the log and the receivers.
 pub(super) fn carry_out(app: &App, command: AdminCommand, by: &Speaker) -> Value {
     match command {
-        AdminCommand::GetConnectionStats => connection_stats(app),
+        AdminCommand::GetConnectionStats => json!(connection_stats(app)),
         AdminCommand::GetRouterStats => router_stats(app),
         AdminCommand::GetAllConnections => all_connections(app),
         AdminCommand::GetEventQueueStatus => queue_status(app),
@@ -37,8 +39,24 @@ pub(super) fn name(who: &Speaker) -> String {
     who.user_id.clone().unwrap_or_else(|| format!("{} ({})", who.client_id, who.connection_id))
 }
 
+/// Sums over all connections, since the server started where they count.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ConnectionStats {
+    connections: usize,
+    /// Sessions that wait for the return of a lost client.
+    recovering: usize,
+    streams: usize,
+    conversations: usize,
+    messages_in: u64,
+    messages_out: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    errors: u64,
+    uptime_ms: u64,
+}
+
 /// Sums over all connections.
-pub(super) fn connection_stats(app: &App) -> Value {
+pub(super) fn connection_stats(app: &App) -> ConnectionStats {
     let mut sums = [0u64; 5];
     let mut detached = 0usize;
     let mut count = 0usize;
@@ -52,18 +70,18 @@ pub(super) fn connection_stats(app: &App) -> Value {
         count += 1;
     });
     let [messages_in, messages_out, bytes_in, bytes_out, errors] = sums;
-    json!({
-        "connections": count - detached,
-        "recovering": detached,
-        "streams": app.streams.len(),
-        "conversations": app.conversations.len(),
-        "messages_in": messages_in,
-        "messages_out": messages_out,
-        "bytes_in": bytes_in,
-        "bytes_out": bytes_out,
-        "errors": errors,
-        "uptime_ms": app.clock.now_ms(),
-    })
+    ConnectionStats {
+        connections: count - detached,
+        recovering: detached,
+        streams: app.streams.len(),
+        conversations: app.conversations.len(),
+        messages_in,
+        messages_out,
+        bytes_in,
+        bytes_out,
+        errors,
+        uptime_ms: app.clock.now_ms(),
+    }
 }
 
 fn router_stats(app: &App) -> Value {

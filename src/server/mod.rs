@@ -4,7 +4,9 @@ mod accept;
 mod admin;
 mod api;
 mod dashboard;
+mod documents;
 mod guard;
+mod index;
 mod lanes;
 mod monitor;
 mod pace;
@@ -15,6 +17,7 @@ mod state;
 mod ws;
 
 pub use accept::{AcceptError, Listener};
+pub use index::RecordingIndex;
 pub use lanes::Lanes;
 pub use monitor::{HealthStatus, run as monitor};
 pub use state::{App, Parts};

@@ -16,11 +16,11 @@ use tower::ServiceExt;
 
 use super::guard::{self, Peer};
 use super::lanes::{Accepted, Load};
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use super::state::App;
 use super::ws::Handover;
-use super::{api, dashboard, monitor, pages, ws};
-use crate::protocol::ErrorCode;
+use super::{api, dashboard, documents, monitor, pages, ws};
+use crate::protocol::{ErrorCode, ProtocolError};
 
 /// The shared state in handlers.
 pub(super) type Shared = Arc<App>;
@@ -79,6 +79,7 @@ fn router(app: &Arc<App>) -> Router {
     let mut router = Router::new()
         .route("/ws", get(ws::upgrade))
         .route("/ws/{client_id}", get(ws::upgrade_client))
+        .route("/ws/protocol", get(documents::protocol))
         .route("/health", get(api::health::summary))
         .route("/health/live", get(api::health::live))
         .route("/health/ready", get(api::health::ready))
@@ -99,6 +100,7 @@ fn router(app: &Arc<App>) -> Router {
         .route("/api/recordings", get(api::recordings::list))
         .route("/api/recordings/{id}", get(api::recordings::one).delete(api::recordings::delete))
         .route("/api/decode", post(api::decode::decode))
+        .route("/api/openapi.json", get(documents::openapi))
         .route("/admin/circuit-breakers/reset", post(api::breakers::reset))
         .route("/admin/errors/recent", get(api::monitoring::recent))
         .route("/admin/monitoring/reset", post(api::monitoring::reset))
@@ -117,14 +119,11 @@ fn router(app: &Arc<App>) -> Router {
     router
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
-            let mut response = axum::response::IntoResponse::into_response(Problem::new(
-                ErrorCode::InvalidMessage,
-                "this address does not take that method",
-            ));
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            response
+            let e = ProtocolError::new(ErrorCode::InvalidMessage, "this address does not take that method");
+            problem::respond(StatusCode::METHOD_NOT_ALLOWED, e)
         })
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard::check_origin))
+        .layer(middleware::from_fn(problem::mend))
         .layer(middleware::from_fn_with_state(Arc::clone(app), monitor::count_response))
         .with_state(Arc::clone(app))
 }

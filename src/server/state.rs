@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::index::RecordingIndex;
 use super::monitor::{HealthStatus, Monitor, assess};
 use super::ws::Sessions;
 use crate::auth::Authenticator;
@@ -36,6 +38,8 @@ pub struct App {
     pub streams: Directory,
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// How the store lists them.
+    pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -48,6 +52,8 @@ pub struct App {
     pub memory: Arc<MemoryBudget>,
     /// Pages of other origins that may connect.
     pub origins: Box<[OriginRule]>,
+    /// Files that may be decoded at once in one request each.
+    pub decode_places: Semaphore,
     /// What the process uses.
     pub system: SystemMeter,
     /// What is known of it beside its state.
@@ -64,6 +70,8 @@ pub struct App {
 pub struct Parts {
     /// Where recordings go; `None` where recording is off.
     pub recorder: Option<RecorderService>,
+    /// How the store lists them.
+    pub recordings: Arc<RecordingIndex>,
     /// Who answers `text`; `None` where nobody does.
     pub responder: Option<Box<dyn Responder>>,
     /// Who is left alone for a while.
@@ -77,7 +85,7 @@ pub struct Parts {
 impl App {
     /// The shared state of a server that has not begun to listen.
     pub fn new(config: Config, parts: Parts) -> Arc<Self> {
-        let Parts { recorder, responder, store, auth, breakers } = parts;
+        let Parts { recorder, recordings, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
@@ -95,12 +103,14 @@ impl App {
             conversations: Conversations::default(),
             streams,
             recorder,
+            recordings,
             responder,
             breakers,
             store,
             auth,
             memory,
             origins,
+            decode_places: Semaphore::new(super::api::decode::AT_ONCE_MAX),
             system: SystemMeter::default(),
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),

@@ -133,6 +133,7 @@ impl Session {
         }
         self.access = Access { identity, state: State::Known { expires_ms } };
         self.leave_forbidden(fx);
+        self.join_awaited(fx);
     }
 
     /// Does what time brings. Returns when to call again; calling earlier or later does no harm.

@@ -49,6 +49,8 @@ pub enum PeopleAct {
 #[derive(Debug, Default)]
 pub(super) struct Conversations {
     joined: Vec<String>,
+    /// The one to join once it is known who he is.
+    awaited: Option<String>,
     /// Where he types, and until when that holds.
     typing: Vec<(String, u64)>,
 }
@@ -75,7 +77,7 @@ impl Conversations {
 }
 
 impl Session {
-    /// Joins a conversation as `join_conversation` does.
+    /// Joins a conversation as `join_conversation` does; a client that has not said who it is joins when it has.
     ///
     /// # Errors
     /// `FORBIDDEN` where the client may not enter, `CONVERSATION_LIMIT` where it is in as many as it may.
@@ -85,6 +87,10 @@ impl Session {
         id: Option<String>,
         fx: &mut Vec<Effect>,
     ) -> Result<(), ProtocolError> {
+        if self.access.check().is_err() {
+            self.conversations.awaited = Some(conversation_id);
+            return Ok(());
+        }
         if !self.identity().may_enter(&conversation_id) {
             let what = format!("conversation_id: you may not enter '{conversation_id}'");
             return Err(ProtocolError::new(ErrorCode::Forbidden, what));
@@ -158,6 +164,15 @@ impl Session {
         fx.extend(self.streams.end_in(&conversation_id).into_iter().map(|index| Effect::End(index, None)));
         self.conversations.joined.retain(|c| *c != conversation_id);
         fx.push(Effect::People(PeopleAct::Leave(conversation_id), id));
+    }
+
+    /// Joins the conversation that waited for the client to be known.
+    pub(super) fn join_awaited(&mut self, fx: &mut Vec<Effect>) {
+        if let Some(c) = self.conversations.awaited.take()
+            && let Err(e) = self.join(c, None, fx)
+        {
+            self.fault(e, None, fx);
+        }
     }
 
     /// Leaves the conversations a new identity may not be in.

@@ -32,6 +32,18 @@ fn error(fx: &[Effect]) -> &ProtocolError {
     }
 }
 
+fn stranger(now_ms: u64) -> Session {
+    let mut s = session(StreamFormat::AUTO);
+    s.access = Access::new(Authentication::Awaited { now_ms });
+    s
+}
+
+fn at(s: &mut Session, now_ms: u64) -> (Vec<Effect>, Option<u64>) {
+    let mut fx = Vec::new();
+    let next = s.on_time(now_ms, &mut fx);
+    (fx, next)
+}
+
 const START: &str =
     r#"{"type":"audio_start","stream_id":"a","format":{"encoding":"pcm_s16le","sample_rate":16000,"channels":1}}"#;
 
@@ -155,4 +167,70 @@ fn admin_topics_are_denied_to_others() {
     };
     assert!(set.has(Topic::Speech) && !set.has(Topic::Metrics));
     assert_eq!(denied, &["metrics", "weather"]);
+}
+
+/// Failures.md row 4, without the wait.
+#[test]
+fn a_stranger_has_five_seconds() {
+    let mut s = stranger(1_000);
+    let (fx, _) = text(&mut s, r#"{"type":"ping"}"#);
+    assert_eq!(error(&fx).code, ErrorCode::Unauthenticated);
+    assert!(matches!(at(&mut s, 5_999), (fx, Some(6_000)) if fx.is_empty()));
+    assert!(matches!(at(&mut s, 6_000).0[..], [Effect::Close(CloseCode::Unauthenticated, _)]));
+    let mut s = stranger(1_000);
+    assert!(matches!(text(&mut s, r#"{"type":"authenticate","token":"t"}"#).0[..], [Effect::Authenticate(..)]));
+    s.authenticated(Identity::default(), None, None, &mut Vec::new());
+    assert!(matches!(at(&mut s, 60_000), (fx, None) if fx.is_empty()));
+}
+
+/// Failures.md row 21: a warning, then 25 s in which a fresh token is taken, then the end.
+#[test]
+fn an_expired_token_holds_for_its_grace_and_no_longer() {
+    let ann = Identity { user_id: Some("ann".into()), ..Identity::default() };
+    let mut s = session(StreamFormat::AUTO);
+    s.access = Access::new(Authentication::Known { identity: ann.clone(), expires_ms: Some(10_000) });
+    assert!(matches!(at(&mut s, 9_999), (fx, Some(10_000)) if fx.is_empty()));
+    let (fx, next) = at(&mut s, 10_000);
+    assert_eq!((error(&fx).code, error(&fx).details["grace_ms"].as_u64()), (ErrorCode::TokenExpired, Some(25_000)));
+    assert_eq!(next, Some(35_000));
+    assert!(matches!(text(&mut s, r#"{"type":"ping"}"#).0[..], [Effect::Send(Event::Pong { .. }, _)]));
+    assert!(at(&mut s, 34_999).0.is_empty(), "told once");
+    assert!(matches!(at(&mut s, 35_000).0[..], [Effect::Close(CloseCode::Unauthenticated, _)]));
+    s.authenticated(ann, Some(99_000), None, &mut Vec::new());
+    assert!(matches!(at(&mut s, 35_001), (fx, Some(99_000)) if fx.is_empty()), "a fresh token begins anew");
+}
+
+#[test]
+fn typing_ends_six_seconds_after_it_was_last_said() {
+    let mut s = session(StreamFormat::AUTO);
+    text(&mut s, r#"{"type":"join_conversation","conversation_id":"hall"}"#);
+    let types = |s: &mut Session, now_ms: u64, active: bool| {
+        let mut fx = Vec::new();
+        let m = format!(r#"{{"type":"typing","conversation_id":"hall","active":{active}}}"#);
+        s.handle_text(&m, now_ms, &mut Vec::new(), &mut fx);
+        fx
+    };
+    let told = |fx: &[Effect], expected: bool| matches!(fx, [Effect::People(PeopleAct::Typing { active, .. }, None)] if *active == expected);
+    assert!(types(&mut s, 0, false).is_empty(), "he did not type");
+    assert!(told(&types(&mut s, 0, true), true));
+    assert!(types(&mut s, 4_000, true).is_empty(), "it goes on: nobody is told again");
+    assert!(matches!(at(&mut s, 6_000), (fx, Some(10_000)) if fx.is_empty()));
+    let (fx, next) = at(&mut s, 10_000);
+    assert!(told(&fx, false) && next.is_none());
+    assert!(told(&types(&mut s, 11_000, true), true));
+    assert!(told(&types(&mut s, 12_000, false), false));
+    assert!(at(&mut s, 60_000).0.is_empty());
+}
+
+#[test]
+fn leaving_a_conversation_ends_the_streams_into_it() {
+    let mut s = session(StreamFormat::AUTO);
+    text(&mut s, r#"{"type":"join_conversation","conversation_id":"hall"}"#);
+    text(&mut s, &START.replace("\"a\"", "\"a\",\"conversation_id\":\"hall\""));
+    text(&mut s, &START.replace("\"a\"", "\"b\""));
+    let (fx, _) = text(&mut s, r#"{"type":"leave_conversation","conversation_id":"hall"}"#);
+    assert!(matches!(fx[..], [Effect::End(0, None), Effect::People(PeopleAct::Leave(_), None)]), "{fx:?}");
+    assert!(matches!(s.route_binary(b"xy"), Route::Audio { index: 1, skip: 0 }));
+    let (fx, _) = text(&mut s, &START.replace("\"a\"", "\"c\",\"conversation_id\":\"hall\""));
+    assert_eq!(error(&fx).code, ErrorCode::Forbidden);
 }

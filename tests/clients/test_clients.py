@@ -38,8 +38,8 @@ def fixture(name):
 class Server:
     """`voxgate serve` on a free port."""
 
-    def __init__(self, binary):
-        self.folder = tempfile.TemporaryDirectory(prefix="voxgate-clients-")
+    def __init__(self, binary, folder=None):
+        self.folder = folder or tempfile.TemporaryDirectory(prefix="voxgate-clients-")
         self.process = subprocess.Popen(
             [binary, "serve", "--bind", "127.0.0.1:0", "--data-dir", self.folder.name, "--log-level", "warn"],
             stdout=subprocess.PIPE,
@@ -55,18 +55,28 @@ class Server:
         with urllib.request.urlopen(self.http + path, timeout=RECV_TIMEOUT_S) as answer:
             return answer.read()
 
+    def restart(self):
+        """Stops it and starts another on the same data."""
+        assert self.end() == 0, "the server did not stop as asked"
+        return Server(BINARY, self.folder)
+
     def stop(self):
+        code = self.end()
+        self.folder.cleanup()
+        return code
+
+    def end(self):
         self.process.terminate()
         code = self.process.wait(timeout=40)
         self.process.stdout.close()
-        self.folder.cleanup()
         return code
 
 
 class Client:
     """A connection that has been greeted. Keeps what it heard."""
 
-    def __init__(self, url):
+    def __init__(self, url, query=""):
+        url += query
         self.socket = connect(url, subprotocols=["voxgate.v1"], max_size=None)
         self.heard = []
         self.hello = self.next()
@@ -280,6 +290,42 @@ class Clients(unittest.TestCase):
             self.assertEqual(client.until("error")["code"], "STREAM_NOT_FOUND")
             client.say("text", id="t", text="hello")
             self.assertEqual(client.until("response")["reply_to"], "t")
+
+    def test_three_clients_talk_and_a_fourth_reads_it_after_a_restart(self):
+        server = Server(BINARY)
+        names = ["ann", "bob", "eve"]
+        with Client(server.ws, "/ann") as ann, Client(server.ws, "/bob") as bob, Client(server.ws, "/eve") as eve:
+            for n, client in enumerate((ann, bob, eve)):
+                client.say("join_conversation", id="j", conversation_id="hall")
+                joined = client.until("conversation_joined")
+                self.assertEqual([m["client_id"] for m in joined["members"]], names[: n + 1])
+            self.assertEqual(ann.until("presence_changed")["member"]["client_id"], "bob")
+            bob.say("typing", conversation_id="hall", active=True)
+            self.assertTrue(ann.until("typing")["active"])
+            bob.say("message", id="m1", conversation_id="hall", content={"text": "good evening"})
+            self.assertEqual(bob.until("message_accepted")["message_seq"], 1)
+            for other in (ann, eve):
+                heard = other.until("message")
+                self.assertEqual((heard["from"]["client_id"], heard["content"]["text"]), ("bob", "good evening"))
+            request = urllib.request.Request(
+                server.http + "/api/conversations/hall/messages", json.dumps({"content": "from outside"}).encode()
+            )
+            with urllib.request.urlopen(request, timeout=RECV_TIMEOUT_S) as answer:
+                self.assertEqual((answer.status, json.load(answer)["message_seq"]), (201, 2))
+            self.assertEqual(eve.until("message")["content"], "from outside")
+            eve.say("broadcast_request", content="to all", exclude=[ann.hello["connection_id"]])
+            self.assertEqual(eve.until("broadcast_confirmation")["delivered"], 1)
+            self.assertEqual(bob.until("broadcast")["from"]["client_id"], "eve")
+        server = server.restart()
+        with Client(server.ws, "/zoe?conversation_id=hall") as zoe:
+            self.assertEqual(zoe.until("conversation_joined")["last_message_seq"], 2)
+            zoe.say("history_request", conversation_id="hall", limit=1)
+            page = zoe.until("history")
+            self.assertEqual(([m["content"] for m in page["messages"]], page["more"]), ([{"text": "good evening"}], True))
+            zoe.say("history_request", conversation_id="hall", after_seq=1)
+            page = zoe.until("history")
+            self.assertEqual(([m["content"] for m in page["messages"]], page["more"]), (["from outside"], False))
+        self.assertEqual(server.stop(), 0)
 
     def test_decodes_a_file_in_one_request(self):
         request = urllib.request.Request(self.server.http + "/api/decode?output_rate=8000", fixture("audio/studio48.flac"))

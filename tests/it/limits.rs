@@ -11,7 +11,8 @@ use crate::support::{TestServer, http_json, sine16k};
 async fn messages_past_the_burst_are_refused_and_who_goes_on_is_closed() {
     let server = TestServer::with(|c| c.limits.messages_per_s = 5);
     let mut c = server.connect().await;
-    for n in 0..20 {
+    c.start(json!({"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1})).await;
+    for n in 0..19 {
         assert_eq!(c.ask(json!({"type": "ping"})).await["type"], "pong", "{n}: a burst of four seconds' worth");
     }
     let mut refused = 0;
@@ -51,9 +52,10 @@ async fn a_client_has_only_so_many_connections() {
     let mut first = server.connect_to("/ws/desk").await;
     let _second = server.connect_to("/ws/desk").await;
     assert_eq!(server.upgrade("/ws/desk", &[]).await.unwrap().hello, 4129);
-    server.connect_to("/ws/other").await.close().await;
+    let other = server.connect_to("/ws/other").await;
     assert_eq!(first.ask(json!({"type": "ping"})).await["type"], "pong");
     first.close().await;
+    other.close().await;
     wait_for(&server, 1).await;
     server.connect_to("/ws/desk").await;
 }
@@ -87,7 +89,9 @@ async fn a_full_server_says_when_to_come_back() {
 
 /// Until so many connections are left: the server forgets one after its client has seen the close.
 async fn wait_for(server: &TestServer, connections: u64) {
+    let began = Instant::now();
     while http_json(server.addr, "GET", "/health").await.1["active_connections"] != connections {
+        assert!(began.elapsed() < Duration::from_secs(10), "still not {connections}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

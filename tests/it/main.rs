@@ -3,6 +3,7 @@
 
 mod admin;
 mod audio;
+mod documents;
 mod failures;
 mod http;
 mod identity;

@@ -194,3 +194,39 @@ fn a_key_that_is_not_there_is_told_at_the_start() {
     let told = Server::start(config).err().unwrap().to_string();
     assert!(told.contains("VOXGATE_TEST_NO_SUCH_KEY"), "{told}");
 }
+
+/// What was said in a conversation is the context after a restart too; what was said outside of any belongs to the session.
+#[tokio::test]
+async fn the_context_of_a_conversation_outlives_a_restart() {
+    let bodies: Arc<std::sync::Mutex<Vec<serde_json::Value>>> = Arc::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let seen = Arc::clone(&bodies);
+    let router = axum::Router::new().fallback(move |axum::Json(body): axum::Json<serde_json::Value>| {
+        seen.lock().unwrap().push(body);
+        std::future::ready(sse(&["noted"], "data: [DONE]\n\n"))
+    });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let say = async |server: &TestServer, path: &str, conversation: serde_json::Value, text: &str| {
+        let mut c = server.connect_to(path).await;
+        let mut request = json!({"type": "text", "text": text});
+        if conversation.is_string() {
+            request["conversation_id"] = conversation;
+        }
+        c.send(request).await;
+        assert_eq!(c.expect("response").await["text"], "noted");
+    };
+    let server = TestServer::with(asks(addr));
+    say(&server, "/ws?conversation_id=hall", json!("hall"), "my name is Ann").await;
+    say(&server, "/ws", json!(null), "a word aside").await;
+    let server = TestServer::in_dir(server.stop(), asks(addr));
+    say(&server, "/ws?conversation_id=hall", json!("hall"), "what is my name?").await;
+    say(&server, "/ws?conversation_id=other", json!("other"), "and here?").await;
+    let bodies = bodies.lock().unwrap();
+    let texts = |n: usize| {
+        let all = bodies[n]["messages"].as_array().unwrap();
+        all.iter().filter(|m| m["role"] != "system").map(|m| m["content"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(texts(2), ["my name is Ann", "noted", "what is my name?"]);
+    assert_eq!(texts(3), ["and here?"]);
+}

@@ -2,10 +2,13 @@
 
 mod decode;
 mod encode;
+mod schema;
 mod types;
 
 pub use decode::{DecodeLimits, decode, read_broadcast, read_content};
 pub use encode::{Envelope, encode, encode_audio_received, encode_head, encode_tail};
+pub use schema::{Place, asyncapi};
+pub use types::{BroadcastRequest as BroadcastBody, Content as ContentBody};
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::ErrorCode;
 use crate::server::guard::Admin;
@@ -12,11 +12,17 @@ use crate::server::problem::Problem;
 use crate::server::router::Shared;
 
 /// The body of a reset.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Reset {
+pub(in crate::server) struct Reset {
     /// Which breaker; all of them where none is named.
     name: Option<String>,
+}
+
+/// Which breakers are closed now.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct ResetBreakers {
+    reset: Vec<&'static str>,
 }
 
 /// `POST /admin/circuit-breakers/reset`: closes the named breaker, or without a body all of them.
@@ -24,7 +30,7 @@ pub(in crate::server) async fn reset(
     State(app): State<Shared>,
     Admin(by): Admin,
     body: Bytes,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ResetBreakers>, Problem> {
     let wanted = if body.is_empty() {
         Reset::default()
     } else {
@@ -36,5 +42,5 @@ pub(in crate::server) async fn reset(
         return Err(Problem::not_found("no such circuit breaker"));
     }
     tracing::info!(by = by.name(), breakers = ?reset, "circuit breakers reset by an administrator");
-    Ok(Json(json!({"reset": reset})))
+    Ok(Json(ResetBreakers { reset }))
 }

@@ -3,12 +3,12 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
 
-use super::{List, Page};
+use super::{Disconnected, List, Page};
 use crate::hub::Connection;
 use crate::protocol::{ConnectionInfo, DisconnectTarget, ErrorCode, check_name};
 use crate::server::admin;
@@ -40,7 +40,7 @@ pub(in crate::server) async fn list(
 }
 
 /// `GET /api/connections/stats`.
-pub(in crate::server) async fn stats(State(app): State<Shared>, _: Admin) -> Json<Value> {
+pub(in crate::server) async fn stats(State(app): State<Shared>, _: Admin) -> Json<admin::ConnectionStats> {
     Json(admin::connection_stats(&app))
 }
 
@@ -82,10 +82,18 @@ pub(in crate::server) async fn disconnect_client(
     State(app): State<Shared>,
     caller: Caller,
     Segment(client_id): Segment,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Disconnected>, Problem> {
     checked(&client_id)?;
     let all = theirs(&caller, app.connections.of_client(&client_id))?;
-    Ok(Json(json!({"disconnected": admin::close_all(&all, &format!("client {client_id}"), None, &caller.name())})))
+    let disconnected = admin::close_all(&all, &format!("client {client_id}"), None, &caller.name());
+    Ok(Json(Disconnected { disconnected }))
+}
+
+/// A user who is connected.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct ConnectedUser {
+    user_id: String,
+    connections: List<ConnectionInfo>,
 }
 
 /// `GET /api/users/{user_id}`: a user and his connections.
@@ -93,10 +101,10 @@ pub(in crate::server) async fn of_user(
     State(app): State<Shared>,
     caller: Caller,
     Segment(user_id): Segment,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ConnectedUser>, Problem> {
     caller.must_be(Some(&user_id))?;
     let all = app.connections.of_user(&user_id);
-    Ok(Json(json!({"user_id": user_id, "connections": rows(&app, &all)})))
+    Ok(Json(ConnectedUser { user_id, connections: rows(&app, &all) }))
 }
 
 /// `DELETE /api/users/{user_id}`: closes all his connections with 4010.
@@ -104,9 +112,10 @@ pub(in crate::server) async fn disconnect_user(
     State(app): State<Shared>,
     caller: Caller,
     Segment(user_id): Segment,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Disconnected>, Problem> {
     caller.must_be(Some(&user_id))?;
-    Ok(Json(json!({"disconnected": admin::disconnect(&app, &DisconnectTarget::User(user_id), None, &caller.name())})))
+    let disconnected = admin::disconnect(&app, &DisconnectTarget::User(user_id), None, &caller.name());
+    Ok(Json(Disconnected { disconnected }))
 }
 
 /// Of a client's connections those the caller may know of: an administrator all, a user his own. Someone else's are refused.
@@ -123,9 +132,16 @@ fn rows(app: &App, all: &[Arc<Connection>]) -> List<ConnectionInfo> {
 }
 
 /// The query of the clean-up.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(in crate::server) struct Cleanup {
+    /// Without a message for so long.
     max_inactive_minutes: u64,
+}
+
+/// What a clean-up did.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(in crate::server) struct CleanedUp {
+    closed: usize,
 }
 
 /// `POST /api/connections/cleanup`: closes those without a message for that long with 4108.
@@ -133,11 +149,11 @@ pub(in crate::server) async fn cleanup(
     State(app): State<Shared>,
     Admin(by): Admin,
     query: Result<Query<Cleanup>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<CleanedUp>, Problem> {
     let Query(q) = query.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let closed = app.connections.close_inactive(app.clock.now_ms(), q.max_inactive_minutes.saturating_mul(60_000));
     tracing::info!(by = by.name(), minutes = q.max_inactive_minutes, closed, "inactive connections closed");
-    Ok(Json(json!({"closed": closed})))
+    Ok(Json(CleanedUp { closed }))
 }
 
 fn checked(client_id: &str) -> Result<(), Problem> {

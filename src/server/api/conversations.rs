@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::TextBody;
+use super::{List, TextBody};
 use crate::clock::rfc3339;
 use crate::dialect::native;
-use crate::protocol::{ErrorCode, Event, HistoryMessage};
+use crate::protocol::{ErrorCode, HistoryMessage, Member};
 use crate::server::guard::{Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
@@ -20,25 +20,44 @@ const LIMIT_DEFAULT: u32 = 100;
 /// Messages of a page at the most.
 const LIMIT_MAX: u32 = 500;
 
+/// A conversation.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct Conversation {
+    conversation_id: String,
+    /// RFC 3339; none before its first message.
+    created_at: Option<String>,
+    last_message_seq: u64,
+    /// How many messages are kept.
+    messages: u64,
+    members: Vec<Member>,
+}
+
 /// `GET /api/conversations/{id}`.
 pub(in crate::server) async fn one(
     State(app): State<Shared>,
     caller: Caller,
     Segment(id): Segment,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<Conversation>, Problem> {
     caller.may_enter(&id)?;
     let kept = app.store.conversation(&id).await.map_err(|e| Problem(ws::store_error(&e)))?;
     let members = app.conversations.members(&id);
     if kept.is_none() && members.is_empty() {
         return Err(Problem::not_found("no such conversation"));
     }
-    Ok(Json(json!({
-        "conversation_id": id,
-        "created_at": kept.as_ref().map(|c| rfc3339(c.created_at_ms)),
-        "last_message_seq": kept.as_ref().map_or(0, |c| c.last_message_seq),
-        "messages": kept.as_ref().map_or(0, |c| c.messages),
-        "members": members,
-    })))
+    Ok(Json(Conversation {
+        conversation_id: id,
+        created_at: kept.as_ref().map(|c| rfc3339(c.created_at_ms)),
+        last_message_seq: kept.as_ref().map_or(0, |c| c.last_message_seq),
+        messages: kept.as_ref().map_or(0, |c| c.messages),
+        members,
+    }))
+}
+
+/// Who is in a conversation.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct ConversationPresence {
+    conversation_id: String,
+    members: Vec<Member>,
 }
 
 /// `GET /api/conversations/{id}/presence`.
@@ -46,17 +65,21 @@ pub(in crate::server) async fn presence(
     State(app): State<Shared>,
     caller: Caller,
     Segment(id): Segment,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<ConversationPresence>, Problem> {
     caller.may_enter(&id)?;
-    Ok(Json(json!({"conversation_id": id, "members": app.conversations.members(&id)})))
+    let members = app.conversations.members(&id);
+    Ok(Json(ConversationPresence { conversation_id: id, members }))
 }
 
 /// The query of the history.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(in crate::server) struct Range {
+    /// The newest `message_seq` one has.
     after_seq: Option<u64>,
     /// The same, as every list has it.
     after: Option<u64>,
+    /// Messages at the most; more than 500 is 500.
+    #[schemars(range(min = 1), extend("default" = LIMIT_DEFAULT))]
     limit: Option<u32>,
 }
 
@@ -66,14 +89,24 @@ pub(in crate::server) async fn messages(
     caller: Caller,
     Segment(id): Segment,
     range: Result<Query<Range>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<List<HistoryMessage>>, Problem> {
     caller.may_enter(&id)?;
     let Query(range) = range.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let after_seq = range.after_seq.or(range.after).unwrap_or(0);
     let limit = range.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
     let (messages, more) = ws::history(&app, &id, after_seq, limit).await.map_err(Problem)?;
     let next = messages.last().filter(|_| more).map(|m: &HistoryMessage| m.message_seq.to_string());
-    Ok(Json(json!({"items": messages, "next": next})))
+    Ok(Json(List { items: messages, next }))
+}
+
+/// A message that is durable.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct MessageAccepted {
+    /// `message_accepted`, as on the socket.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    conversation_id: String,
+    message_seq: u64,
 }
 
 /// `POST /api/conversations/{id}/messages`: answers 201 once the message is durable.
@@ -82,7 +115,7 @@ pub(in crate::server) async fn post(
     caller: Caller,
     Segment(id): Segment,
     TextBody(body): TextBody,
-) -> Result<(StatusCode, Json<Event>), Problem> {
+) -> Result<(StatusCode, Json<MessageAccepted>), Problem> {
     caller.may_enter(&id)?;
     let content = native::read_content(&body, app.decode_limits()).map_err(Problem)?;
     let (told, answer) = tokio::sync::oneshot::channel();
@@ -90,5 +123,6 @@ pub(in crate::server) async fn post(
     let refused = |e| Problem(ws::store_error(&e));
     posted.keep(&app, move |seq| drop(told.send(seq))).map_err(refused)?;
     let seq = answer.await.unwrap_or(Err(crate::store::StoreError::Closed)).map_err(refused)?;
-    Ok((StatusCode::CREATED, Json(Event::MessageAccepted { conversation_id: id, message_seq: seq })))
+    let accepted = MessageAccepted { kind: "message_accepted", conversation_id: id, message_seq: seq };
+    Ok((StatusCode::CREATED, Json(accepted)))
 }

@@ -9,8 +9,9 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::BodyExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::audio::convert::f32_to_s16;
 use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
@@ -24,19 +25,23 @@ use crate::server::router::Shared;
 /// Parts of the body that may wait for the decoder.
 const BODY_PARTS_MAX: usize = 8;
 /// Requests decoded at once: the cores belong to live streams first.
-const AT_ONCE_MAX: usize = 2;
+pub(in crate::server) const AT_ONCE_MAX: usize = 2;
 /// Bytes of the answer sent at a time.
 const SEND_BYTES: usize = 64 * 1024;
 
-static PLACES: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
-
 /// The query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(in crate::server) struct Params {
+    /// What the body is; `auto` where absent.
+    #[schemars(with = "Option<Encoding>")]
     encoding: Option<String>,
+    /// In hertz; required for raw encodings.
     sample_rate: Option<u32>,
+    /// Required for raw encodings.
     channels: Option<u32>,
+    /// In hertz: 8000, 16000, 24000 or 48000.
     output_rate: Option<u32>,
+    /// `1` (the mean of all) or `source`.
     output_channels: Option<String>,
 }
 
@@ -73,7 +78,7 @@ pub(in crate::server) async fn decode(
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let params = query.decode_params(app.config.audio.output_rate_hz)?;
-    let Ok(_place) = PLACES.try_acquire() else {
+    let Ok(_place) = app.decode_places.try_acquire() else {
         let e = crate::protocol::ProtocolError::new(ErrorCode::Overloaded, "other files are being decoded");
         return Err(Problem(e.retry_after_ms(1_000)));
     };

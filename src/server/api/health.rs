@@ -1,38 +1,99 @@
 //! `/health*`: how the server is.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::clock;
 use crate::resilience::BreakerState;
 use crate::server::guard::Admin;
-use crate::server::monitor::{HealthStatus, assess};
+use crate::server::monitor::{Finding, HealthStatus, assess};
 use crate::server::router::Shared;
 use crate::server::state::App;
+use crate::telemetry::SystemReading;
 use crate::upstream::RESPONDER;
 
-fn brief(app: &App) -> Map<String, Value> {
-    let mut m = Map::new();
-    m.insert("status".into(), json!(app.health()));
-    m.insert("timestamp".into(), clock::rfc3339(clock::unix_ms()).into());
-    m.insert("active_connections".into(), app.connections.len().into());
-    m
+/// How the server is.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct Health {
+    status: HealthStatus,
+    /// RFC 3339.
+    timestamp: String,
+    active_connections: usize,
+}
+
+/// How it is part by part. What a part tells beside its status differs from part to part.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct DetailedHealth {
+    #[serde(flatten)]
+    brief: Health,
+    uptime_ms: u64,
+    /// What keeps it from being well.
+    findings: Vec<Finding>,
+    components: Components,
+    circuit_breakers: Vec<Breaker>,
+    errors: ErrorRates,
+    system: SystemReading,
+}
+
+/// Minutes of [`ErrorRates`].
+const ERROR_MINUTES: u64 = 5;
+
+/// Errors of the last minutes.
+#[derive(Serialize, JsonSchema)]
+struct ErrorRates {
+    minutes: u64,
+    total: u64,
+    per_minute: f64,
+    by_kind: BTreeMap<&'static str, u64>,
+    by_severity: BTreeMap<&'static str, u64>,
+}
+
+/// The parts of the server. Each has a `status`: `healthy`, `degraded` or `off`.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Components {
+    recorder: Map<String, Value>,
+    streams: Map<String, Value>,
+    responder: Map<String, Value>,
+    store: Map<String, Value>,
+}
+
+/// A service that is left alone for a while when it fails too often.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Breaker {
+    name: &'static str,
+    state: BreakerState,
+    /// Failures in a row.
+    failures: u64,
+    /// RFC 3339; none while it is closed.
+    opened_at: Option<String>,
+}
+
+fn brief(app: &App) -> Health {
+    Health {
+        status: app.health(),
+        timestamp: clock::rfc3339(clock::unix_ms()),
+        active_connections: app.connections.len(),
+    }
 }
 
 /// `GET /health`.
-pub(in crate::server) async fn summary(State(app): State<Shared>) -> Json<Map<String, Value>> {
+pub(in crate::server) async fn summary(State(app): State<Shared>) -> Json<Health> {
     Json(brief(&app))
 }
 
 /// `GET /health/live`: that it answers is the answer.
-pub(in crate::server) async fn live(State(app): State<Shared>) -> Json<Map<String, Value>> {
+pub(in crate::server) async fn live(State(app): State<Shared>) -> Json<Health> {
     Json(brief(&app))
 }
 
 /// `GET /health/ready`: 503 while no new work is taken.
-pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Map<String, Value>>) {
+pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Health>) {
     let status = match app.health() {
         HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Unhealthy | HealthStatus::Critical => StatusCode::SERVICE_UNAVAILABLE,
@@ -41,8 +102,8 @@ pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, 
 }
 
 /// `GET /health/detailed`.
-pub(in crate::server) async fn detailed(State(app): State<Shared>, _: Admin) -> Json<Map<String, Value>> {
-    Json(body(&app, true))
+pub(in crate::server) async fn detailed(State(app): State<Shared>, _: Admin) -> Json<DetailedHealth> {
+    Json(detail(&app))
 }
 
 /// The body of `/health/detailed`, or its status alone.
@@ -50,18 +111,30 @@ pub(in crate::server) fn body(app: &App, whole: bool) -> Map<String, Value> {
     if !whole {
         return Map::from_iter([("status".to_owned(), json!(app.health()))]);
     }
-    let mut m = brief(app);
-    m.insert("uptime_ms".into(), app.clock.now_ms().into());
-    m.insert("findings".into(), json!(assess(app).1));
-    m.insert("components".into(), components(app));
-    m.insert("circuit_breakers".into(), breakers(app));
-    m.insert("errors".into(), errors(app));
-    m.insert("system".into(), json!(app.system.read()));
-    m
+    object(json!(detail(app)))
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(object) => object,
+        _ => Map::new(),
+    }
+}
+
+fn detail(app: &App) -> DetailedHealth {
+    DetailedHealth {
+        brief: brief(app),
+        uptime_ms: app.clock.now_ms(),
+        findings: assess(app).1,
+        components: components(app),
+        circuit_breakers: breakers(app),
+        errors: errors(app),
+        system: app.system.read(),
+    }
 }
 
 /// The state of each part.
-pub(super) fn components(app: &App) -> Value {
+pub(super) fn components(app: &App) -> Components {
     let recorder = match &app.recorder {
         None => json!({"status": "off"}),
         Some(r) => {
@@ -83,16 +156,24 @@ pub(super) fn components(app: &App) -> Value {
         "status": if s.healthy { "healthy" } else { "degraded" },
         "queued": s.queued, "writes": s.writes, "commits": s.commits, "last_error": s.last_error,
     });
-    json!({"store": store, "recorder": recorder, "streams": streams, "responder": responder(app)})
+    Components {
+        recorder: object(recorder),
+        streams: object(streams),
+        responder: object(responder(app)),
+        store: object(store),
+    }
 }
 
-/// Error rates of the last five minutes.
-fn errors(app: &App) -> Value {
-    const MINUTES: u64 = 5;
-    let s = app.monitor.journal.summary(MINUTES);
-    json!({
-        "minutes": MINUTES, "total": s.total, "per_minute": s.per_minute, "by_kind": s.by_kind, "by_severity": s.by_severity,
-    })
+/// Error rates of the last minutes.
+fn errors(app: &App) -> ErrorRates {
+    let s = app.monitor.journal.summary(ERROR_MINUTES);
+    ErrorRates {
+        minutes: ERROR_MINUTES,
+        total: s.total,
+        per_minute: s.per_minute,
+        by_kind: s.by_kind,
+        by_severity: s.by_severity,
+    }
 }
 
 fn responder(app: &App) -> Value {
@@ -108,12 +189,12 @@ fn responder(app: &App) -> Value {
 }
 
 /// The state of each circuit breaker.
-pub(super) fn breakers(app: &App) -> Value {
-    let one = |b: crate::resilience::BreakerStatus| {
-        json!({
-            "name": b.name, "state": b.state, "failures": b.failures,
-            "opened_at": b.opened_unix_ms.map(clock::rfc3339),
-        })
+pub(super) fn breakers(app: &App) -> Vec<Breaker> {
+    let one = |b: crate::resilience::BreakerStatus| Breaker {
+        name: b.name,
+        state: b.state,
+        failures: b.failures,
+        opened_at: b.opened_unix_ms.map(clock::rfc3339),
     };
     app.breakers.list().into_iter().map(one).collect()
 }

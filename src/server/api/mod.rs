@@ -13,6 +13,7 @@ pub(super) mod sessions;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
@@ -24,9 +25,12 @@ const PAGE_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1_000;
 
 /// `after` and `limit` of every list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Page {
+    /// The `next` of the page before.
     after: Option<uuid::Uuid>,
+    /// Rows at the most; more than 1000 is 1000.
+    #[schemars(range(min = 1), extend("default" = PAGE_DEFAULT))]
     limit: Option<usize>,
 }
 
@@ -71,10 +75,18 @@ impl<S: Send + Sync> FromRequest<S> for TextBody {
 }
 
 /// What every list answers.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub(super) struct List<T> {
     items: Vec<T>,
+    /// `after` of the next page; none on the last.
     next: Option<String>,
+}
+
+/// How many connections an administrator, or a user of himself, has closed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Disconnected {
+    disconnected: usize,
 }
 
 impl<T> List<T> {

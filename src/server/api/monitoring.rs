@@ -4,6 +4,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ pub(in crate::server) async fn metrics(State(app): State<Shared>, headers: Heade
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 enum Format {
     Json,
@@ -51,7 +52,7 @@ enum Format {
 }
 
 /// The query of the history.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(in crate::server) struct History {
     window_s: Option<u64>,
     format: Option<Format>,
@@ -141,7 +142,7 @@ pub(in crate::server) async fn connections(
 }
 
 /// The query of the error journal.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 pub(in crate::server) struct Minutes {
     minutes: Option<u64>,
     limit: Option<usize>,
@@ -185,7 +186,7 @@ pub(in crate::server) async fn reset(State(app): State<Shared>, Admin(by): Admin
 }
 
 /// The body of a new log level.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::server) struct Level {
     level: String,

@@ -39,7 +39,7 @@ fn may_have(caller: &Caller, recording: &RecordingMeta) -> bool {
     caller.must_be(recording.user_id.as_deref()).is_ok()
 }
 
-/// `GET /api/recordings`, oldest first: one's own, for administrators everybody's.
+/// `GET /api/recordings`, newest first: one's own, for administrators everybody's.
 pub(in crate::server) async fn list(
     State(app): State<Shared>,
     caller: Caller,
@@ -47,7 +47,11 @@ pub(in crate::server) async fn list(
 ) -> Result<Json<List<RecordingMeta>>, Problem> {
     let Query(page) = page.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let limit = page.limit();
-    let rows = service(&app)?.list(page.after, limit + 1, owner(&caller)?);
+    let (service, owner) = (service(&app)?, owner(&caller)?);
+    let rows = match app.recordings.page(page.after, limit + 1, owner).await {
+        Some(ids) => ids.into_iter().filter_map(|id| service.get(id)).collect(),
+        None => service.list(page.after, limit + 1, owner),
+    };
     Ok(Json(List::page(rows, limit, |m| m.id.to_string())))
 }
 

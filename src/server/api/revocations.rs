@@ -3,10 +3,10 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::Body;
+use super::{Body, Disconnected, List};
 use crate::clock::{rfc3339, unix_ms};
 use crate::protocol::{CloseCode, ErrorCode};
 use crate::server::guard::Admin;
@@ -16,10 +16,24 @@ use crate::server::ws;
 use crate::store;
 
 /// A token's id, or a user, all of whose tokens until now are meant.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "RevocationRequest", extend("anyOf" = [{"required": ["jti"]}, {"required": ["user_id"]}]))]
 pub(in crate::server) struct Request {
+    /// The id of a token.
+    #[schemars(length(min = 1, max = NAME_CHARS_MAX))]
+    jti: Option<String>,
+    /// A user, all of whose tokens until now are meant.
+    #[schemars(length(min = 1, max = NAME_CHARS_MAX))]
+    user_id: Option<String>,
+}
+
+/// A revocation in force.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::server) struct Revocation {
     jti: Option<String>,
     user_id: Option<String>,
+    /// RFC 3339.
+    revoked_at: String,
 }
 
 /// Characters of a token's id or a user's name, as tokens themselves may have.
@@ -30,7 +44,7 @@ pub(in crate::server) async fn revoke(
     State(app): State<Shared>,
     Admin(by): Admin,
     Body(request): Body<Request>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<Disconnected>), Problem> {
     let invalid = |what: &str| Problem::new(ErrorCode::InvalidMessage, what);
     let auth = app.auth.as_ref().ok_or_else(|| invalid("authentication is off: there is no token to revoke"))?;
     let Request { jti, user_id } = request;
@@ -57,12 +71,16 @@ pub(in crate::server) async fn revoke(
     let failed = |e| Problem(ws::store_error(&e));
     app.store.revoke(record, Box::new(move |r| drop(told.send(r)))).map_err(failed)?;
     kept.await.unwrap_or(Err(store::StoreError::Closed)).map_err(failed)?;
-    Ok((StatusCode::CREATED, Json(json!({"disconnected": cut}))))
+    Ok((StatusCode::CREATED, Json(Disconnected { disconnected: cut })))
 }
 
 /// `GET /admin/revocations`: those in force.
-pub(in crate::server) async fn list(State(app): State<Shared>, _: Admin) -> Result<Json<Value>, Problem> {
+pub(in crate::server) async fn list(State(app): State<Shared>, _: Admin) -> Result<Json<List<Revocation>>, Problem> {
     let all = app.store.revocations(unix_ms() / 1_000).await.map_err(|e| Problem(ws::store_error(&e)))?;
-    let row = |r: store::Revocation| json!({"jti": r.jti, "user_id": r.user_id, "revoked_at": rfc3339(r.at_unix_s.saturating_mul(1_000))});
-    Ok(Json(json!({"items": all.into_iter().map(row).collect::<Vec<_>>(), "next": null})))
+    let row = |r: store::Revocation| Revocation {
+        jti: r.jti,
+        user_id: r.user_id,
+        revoked_at: rfc3339(r.at_unix_s.saturating_mul(1_000)),
+    };
+    Ok(Json(List { items: all.into_iter().map(row).collect(), next: None }))
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::lock;
@@ -9,7 +10,7 @@ use crate::resilience::BreakerState;
 use crate::server::state::App;
 
 /// How healthy the server is (protocol section 8), best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
     /// All well.
@@ -37,7 +38,7 @@ const SILENT_CRITICAL_MS: u64 = 15_000;
 const PARTS_UNHEALTHY: usize = 3;
 
 /// Something that keeps the server from being well.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(in crate::server) struct Finding {
     /// What it is about.
     pub(in crate::server) part: &'static str,

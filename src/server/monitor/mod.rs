@@ -25,7 +25,7 @@ use crate::telemetry::{Fault, History, Journal, LaneFigures, Part};
 
 pub(super) use exposition::{exposition, plain};
 pub use health::HealthStatus;
-pub(super) use health::assess;
+pub(super) use health::{Finding, assess};
 pub use sampler::run;
 
 /// Breaker changes that may wait for the next sample: a breaker changes a few times a minute at the most.

@@ -65,10 +65,11 @@ impl Task {
         let expires_ms = expires_ms(&self.app.clock, &identity);
         self.session.authenticated(identity, expires_ms, reply_to, &mut effects);
         let now_known = self.session.identity().clone();
-        self.carry_out_all(effects, lane);
+        // The hub knows it first: whoever it meets in a conversation is told who it is.
         if let Err(refused) = self.app.connections.identify(&self.connection, now_known) {
             return self.close(refused.close_code(), &refused.to_string(), lane);
         }
+        self.carry_out_all(effects, lane);
         self.take_large_messages();
         self.look_within(0); // the token's end is another one now
         if revoked(&self.app, &self.connection) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::hub::OutboxItem;
 use crate::pipeline::Scratch;
 use crate::server::lanes::figures;
 use crate::session::Effect;
@@ -23,6 +24,8 @@ pub(super) struct Lane {
     pub(super) base64: Vec<u8>,
     /// What a message causes.
     pub(super) effects: Vec<Effect>,
+    /// What others want a connection to be told.
+    pub(super) items: Vec<OutboxItem>,
     /// Where a stream's step works.
     pub(super) scratch: Scratch,
     /// What will be written.
@@ -37,6 +40,7 @@ thread_local! {
         read: vec![0; READ_BYTES].into_boxed_slice(),
         base64: Vec::new(),
         effects: Vec::new(),
+        items: Vec::new(),
         scratch: Scratch::default(),
         out: Vec::new(),
         now_us: 0,

@@ -24,6 +24,7 @@ use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
@@ -45,7 +46,7 @@ use super::router::Shared;
 use super::state::App;
 use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::hub::ConnectionMeta;
-use crate::protocol::{ErrorCode, check_name};
+use crate::protocol::{ErrorCode, NAME_PATTERN, check_name};
 use crate::session::StreamDefaults;
 use crate::websocket;
 
@@ -78,13 +79,22 @@ impl Handover {
 }
 
 /// The query of `/ws`; what else is in it is ignored.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 pub(super) struct Params {
+    /// A JSON Web Token, for what cannot set a header. It is never logged.
     token: Option<String>,
+    /// What the client calls itself; made up where absent.
+    #[schemars(regex(pattern = NAME_PATTERN))]
     client_id: Option<String>,
+    /// A conversation to join at once.
+    #[schemars(regex(pattern = NAME_PATTERN))]
     conversation_id: Option<String>,
+    /// The format of streams that do not say theirs; `auto` where absent.
+    #[schemars(with = "Option<Encoding>")]
     encoding: Option<String>,
+    /// In hertz; required for raw encodings.
     sample_rate: Option<u32>,
+    /// Required for raw encodings.
     channels: Option<u32>,
 }
 

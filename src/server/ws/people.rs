@@ -6,7 +6,6 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::lane::Lane;
-use super::stream::Stream;
 use super::task::Task;
 use crate::clock::unix_ms;
 use crate::hub::{Connection, Joined, Notice};
@@ -82,13 +81,7 @@ impl Task {
         }
     }
 
-    /// Who leaves neither hears the conversation nor is heard in it any more: his listeners stop and his streams into it end.
     fn leave(&mut self, conversation_id: &str, reply_to: Option<&str>, lane: &mut Lane) {
-        let spoken = |s: &Stream| s.live.meta.conversation_id.as_deref() == Some(conversation_id);
-        let indices: Vec<u32> = self.streams.iter().filter(|s| spoken(s)).map(|s| s.index).collect();
-        for index in indices {
-            self.finish_stream(index, None);
-        }
         for id in self.app.streams.left(&self.connection, conversation_id) {
             self.listeners.retain(|l| *l != id);
             self.send(&Event::ListeningStopped { listener_id: id.to_string() }, None, lane);
@@ -197,7 +190,7 @@ impl Post {
 
 /// Hands a broadcast to whom it is for. Returns how many that were.
 pub(in crate::server) fn deliver(app: &App, request: &BroadcastRequest, notice: &Notice, sender: Option<u64>) -> usize {
-    let skip = |c: &Connection| Some(c.key()) == sender || request.exclude.contains(&c.id());
+    let skip = |c: &Connection| !c.is_known() || Some(c.key()) == sender || request.exclude.contains(&c.id());
     let Some(target) = &request.target else {
         let mut delivered = 0;
         app.connections.for_each_known(|c| delivered += usize::from(!skip(c) && c.outbox.share(notice)));

@@ -56,54 +56,56 @@ pub(super) struct Wire {
     pub(super) slot: Slot,
 }
 
-/// A connection's task.
+/// A connection's task. What every poll looks at stands first and together: with a thousand connections each line of it has left the
+/// cache since the last.
+#[repr(C)]
 pub(super) struct Task {
     pub(super) app: Arc<App>,
     pub(super) connection: Arc<Connection>,
-    pub(super) session: Session,
+    /// None while the session waits for another.
+    pub(super) socket: Option<TcpStream>,
+    pub(super) phase: Phase,
+    /// What the socket would not take yet, or is not to be given yet.
+    pub(super) out: Vec<u8>,
     #[allow(
         clippy::vec_box,
         reason = "most connections have one stream: room for four would cost each of them kilobytes"
     )]
     pub(super) streams: Vec<Box<Stream>>,
-    pub(super) listeners: Vec<Uuid>,
-    pub(super) rtt_ms: Option<u64>,
-    pub(super) limits: Limits,
-    pub(super) mail: Arc<Mail>,
+    /// Before this time the timer, once asked, cannot be due: a socket calls a task a hundred times as often as the time does.
+    pub(super) timer_due_ms: u64,
+    /// Last time it took something.
+    pub(super) wrote_ms: u64,
+    /// `out` waits for the next poll only: the thread's other connections shall read first.
+    pub(super) deferred: bool,
     /// A token is being checked.
     pub(super) verifying: bool,
-    /// None while the session waits for another.
-    pub(super) socket: Option<TcpStream>,
-    /// Its place among the server's; held, not looked at.
-    pub(super) slot: Option<Slot>,
-    /// Away only while it hands out messages.
-    pub(super) reader: Option<Reader>,
     /// The session ends with the socket.
     pub(super) over: bool,
     /// A newer connection of the same client took this one's place.
     pub(super) superseded: bool,
-    /// Which session the client wants to go on with, and the `id` to answer.
-    pub(super) resuming: Option<Box<(ResumeRequest, Option<String>)>>,
-    /// What it said meanwhile.
-    pub(super) said: Vec<Said>,
     /// The client was not heard since it resumed.
     pub(super) unsettled: bool,
     /// The store knows of the session.
     pub(super) noted: bool,
-    pub(super) phase: Phase,
-    /// What the socket would not take yet, or is not to be given yet.
-    pub(super) out: Vec<u8>,
-    /// `out` waits for the next poll only: the thread's other connections shall read first.
-    pub(super) deferred: bool,
-    /// Last time it took something.
-    pub(super) wrote_ms: u64,
-    pub(super) pinged_ms: Option<u64>,
     drain_told: bool,
     /// No more is read until then: the client sends more bytes a second than it may.
     pub(super) read_after_ms: u64,
+    /// Away only while it hands out messages.
+    pub(super) reader: Option<Reader>,
+    pub(super) session: Session,
     pub(super) timer: Pin<Box<Sleep>>,
-    /// Before this time the timer, once asked, cannot be due: a socket calls a task a hundred times as often as the time does.
-    pub(super) timer_due_ms: u64,
+    pub(super) listeners: Vec<Uuid>,
+    pub(super) rtt_ms: Option<u64>,
+    pub(super) pinged_ms: Option<u64>,
+    pub(super) limits: Limits,
+    pub(super) mail: Arc<Mail>,
+    /// Its place among the server's; held, not looked at.
+    pub(super) slot: Option<Slot>,
+    /// Which session the client wants to go on with, and the `id` to answer.
+    pub(super) resuming: Option<Box<(ResumeRequest, Option<String>)>>,
+    /// What it said meanwhile.
+    pub(super) said: Vec<Said>,
 }
 
 impl Task {
@@ -214,9 +216,8 @@ impl Task {
             self.poll_write(cx, lane);
         }
         self.poll_timer(cx, lane);
-        let mut armed = false;
         for _ in 0..ROUNDS_MAX {
-            let mut progress = self.poll_outbox(cx, &mut armed, lane);
+            let mut progress = self.poll_outbox(cx, lane);
             progress |= self.work_streams(cx, lane);
             progress |= self.poll_read(cx, lane);
             if self.defer(lane) {
@@ -237,39 +238,40 @@ impl Task {
         Poll::Pending
     }
 
-    /// `armed`: the outbox will call this task, so that a look at its signal is enough.
-    fn poll_outbox(&mut self, cx: &Context<'_>, armed: &mut bool, lane: &mut Lane) -> bool {
-        if *armed && !self.connection.outbox.is_signalled() {
-            return false;
+    /// Takes what others want the client to be told. True where the connection may be through with it.
+    fn poll_outbox(&mut self, cx: &Context<'_>, lane: &mut Lane) -> bool {
+        let open = self.phase == Phase::Open;
+        let room = if open { OUT_PAUSES_READING_BYTES.saturating_sub(self.out.len()) } else { 0 };
+        let Some(left) = self.connection.outbox.poll_take(cx, room, &mut lane.items) else { return false };
+        if left.woken {
+            self.check_drain(lane);
+            self.read_mail(lane);
+            for s in &mut self.streams {
+                s.set_busy(); // it may have been a sink with room again
+            }
         }
-        *armed = !self.connection.outbox.poll_signal(cx);
-        if *armed {
-            return false;
+        let mut items = std::mem::take(&mut lane.items);
+        for item in items.drain(..) {
+            match item {
+                OutboxItem::Notice(notice, reply_to) => self.pass_on(&notice, reply_to.as_deref(), lane),
+                OutboxItem::Audio(frame) if self.phase == Phase::Open => lane.out.extend_from_slice(&frame),
+                OutboxItem::Audio(_) => {}
+            }
         }
-        self.check_drain(lane);
-        self.read_mail(lane);
-        for s in &mut self.streams {
-            s.set_busy(); // it may have been a sink with room again
-        }
+        lane.items = items;
         if let Phase::Detached(_) = self.phase {
             self.keep_notices(lane);
             return true;
         }
-        while self.phase == Phase::Open && self.out.len() < OUT_PAUSES_READING_BYTES {
-            match self.connection.outbox.pop() {
-                Some(OutboxItem::Notice(notice, reply_to)) => self.pass_on(&notice, reply_to.as_deref(), lane),
-                Some(OutboxItem::Audio(frame)) => lane.out.extend_from_slice(&frame),
-                None => break,
-            }
-            if lane.out.len() >= OUT_PAUSES_READING_BYTES {
-                self.connection.outbox.wake(); // the rest in the next round
-                break;
-            }
+        if left.more && room > 0 {
+            self.connection.outbox.wake(); // the rest in the next round
         }
-        if let Some((code, reason)) = self.connection.outbox.closing() {
+        if left.closing
+            && let Some((code, reason)) = self.connection.outbox.closing()
+        {
             self.close(code, &reason, lane);
         }
-        true
+        self.phase != Phase::Open
     }
 
     pub(super) fn check_drain(&mut self, lane: &mut Lane) {

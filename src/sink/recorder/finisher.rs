@@ -113,7 +113,7 @@ fn conclude(core: &Core, mut meta: RecordingMeta, state: RecordingState) -> Resu
     } else {
         core.degraded.store(false, std::sync::atomic::Ordering::Relaxed);
     }
-    core.index().put(meta);
+    core.note(meta);
     hashed.map_err(|e| RecordError::Failed { message: io_message(&e).to_owned() })
 }
 

@@ -5,13 +5,14 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::audio::PcmSpec;
 
 /// How far a recording got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecordingState {
     /// Audio still comes in, or its closing is under way.
@@ -25,7 +26,7 @@ pub enum RecordingState {
 }
 
 /// A recording as its sidecar holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RecordingMeta {
     /// Its id and file name.
     pub id: Uuid,
@@ -170,8 +171,15 @@ impl Index {
         keep: impl Fn(&RecordingMeta) -> bool,
     ) -> Vec<RecordingMeta> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        self.all.range((from, Unbounded)).map(|(_, meta)| meta).filter(|meta| keep(meta)).take(limit).cloned().collect()
+        let until = after.map_or(Unbounded, Excluded);
+        self.all
+            .range((Unbounded, until))
+            .rev()
+            .map(|(_, meta)| meta)
+            .filter(|meta| keep(meta))
+            .take(limit)
+            .cloned()
+            .collect()
     }
 
     /// Those that ended before a time (Unix, milliseconds).

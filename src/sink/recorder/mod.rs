@@ -2,6 +2,7 @@
 //! into bounded queues; three threads, whatever the number of streams, do the rest: one writes, one hashes and deletes, one watches
 //! for a disk that hangs. A recording that fails never disturbs its stream. Knows no socket and no message.
 
+mod config;
 mod finisher;
 mod meta;
 mod queue;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::audio::PcmSpec;
+pub use config::{Changed, RecorderConfig, RecordingChange};
 use finisher::{Job, Jobs};
 use meta::Index;
 pub use meta::{RecordingMeta, RecordingState};
@@ -35,46 +37,6 @@ const WATCH_EVERY: Duration = Duration::from_millis(500);
 /// Shortest time between two looks at the age of recordings, in milliseconds.
 const AGE_EVERY_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
-
-/// How recordings are kept.
-#[derive(Clone)]
-pub struct RecorderConfig {
-    /// The folder; made if absent.
-    pub dir: PathBuf,
-    /// A recording that would grow past this ends (it stays readable). None: no limit.
-    pub max_file_bytes: Option<u64>,
-    /// All recordings together: the oldest ended ones are deleted to stay within. None: no limit.
-    pub quota_bytes: Option<u64>,
-    /// Ended recordings older than this are deleted. None: kept.
-    pub retain_days: Option<u32>,
-    /// Buffers of 8 KiB a recording may have waiting for the disk before its stream has to wait.
-    pub share_buffers: usize,
-    /// The writer's tick. Samples reach the file within two ticks, the head within a second (three ticks).
-    pub tick: Duration,
-    /// A stream that had to wait this long for the disk goes on without its recording.
-    pub stall_limit: Duration,
-    /// Files larger than this become RF64; at most what 32 bits hold.
-    pub riff_bytes_max: u64,
-    /// Unix time in milliseconds.
-    pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
-}
-
-impl RecorderConfig {
-    /// The defaults, for a folder.
-    pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            dir: dir.into(),
-            max_file_bytes: None,
-            quota_bytes: None,
-            retain_days: None,
-            share_buffers: 32,
-            tick: Duration::from_millis(300),
-            stall_limit: Duration::from_secs(5),
-            riff_bytes_max: wav::RIFF_SIZE_MAX,
-            clock: Arc::new(|| i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX)),
-        }
-    }
-}
 
 /// What a recording is of.
 #[derive(Clone, Debug)]
@@ -191,6 +153,24 @@ impl Core {
         }
     }
 
+    /// Lists a recording as it is now and tells of it.
+    fn note(&self, meta: RecordingMeta) {
+        self.tell(RecordingChange::Put(&meta));
+        self.index().put(meta);
+    }
+
+    /// Takes a recording off the list and tells of it.
+    fn forget(&self, id: Uuid) {
+        self.index().remove(id);
+        self.tell(RecordingChange::Removed(id));
+    }
+
+    fn tell(&self, change: RecordingChange<'_>) {
+        if let Some(changed) = &self.config.changed {
+            changed(change);
+        }
+    }
+
     fn count_failure(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         self.degraded.store(true, Ordering::Relaxed);
@@ -229,7 +209,7 @@ impl Core {
         for id in surplus {
             match meta::remove(&self.config.dir, id) {
                 Ok(()) => {
-                    self.index().remove(id);
+                    self.forget(id);
                     tracing::info!(recording = %id, "recording deleted by quota or age");
                 }
                 Err(error) => tracing::warn!(recording = %id, %error, "recording could not be deleted"),
@@ -317,6 +297,7 @@ impl RecorderService {
             }
             index.put(meta.clone());
         }
+        self.core.tell(RecordingChange::Put(&meta));
         let lane = Arc::new(Lane::new(Arc::clone(&self.core), meta, wake));
         self.core.open().insert(id, Arc::clone(&lane));
         self.core.writer.offer(None, true);
@@ -324,7 +305,7 @@ impl RecorderService {
         Ok(Recorder::new(lane))
     }
 
-    /// Up to `limit` recordings after one, oldest first; of one user only where named.
+    /// Up to `limit` recordings, newest first, those older than `after`; of one user only where named.
     pub fn list(&self, after: Option<Uuid>, limit: usize, user_id: Option<&str>) -> Vec<RecordingMeta> {
         self.core.index().page(after, limit, |m| user_id.is_none_or(|user| m.user_id.as_deref() == Some(user)))
     }
@@ -350,7 +331,7 @@ impl RecorderService {
         }
         meta::remove(&self.core.config.dir, id)
             .map_err(|e| RecordError::Failed { message: writer::io_message(&e).to_owned() })?;
-        self.core.index().remove(id);
+        self.core.forget(id);
         Ok(())
     }
 

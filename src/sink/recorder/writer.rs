@@ -329,7 +329,7 @@ fn end_failed(lane: &Arc<Lane>, disk: &mut OpenFile, fault: &Fault) {
     if let Err(error) = meta::save(&core.config.dir, &disk.meta) {
         tracing::warn!(recording = %lane.id, %error, "failed recording could not be noted");
     }
-    core.index().put(disk.meta.clone());
+    core.note(disk.meta.clone());
 }
 
 fn finish(lane: &Arc<Lane>, disk: &mut OpenFile, end: End, failure: Option<String>) {
@@ -342,7 +342,7 @@ fn finish(lane: &Arc<Lane>, disk: &mut OpenFile, end: End, failure: Option<Strin
         End::Cancel => {
             disk.ended = true;
             disk.file = None;
-            core.index().remove(lane.id);
+            core.forget(lane.id);
             if let Err(error) = meta::remove(&core.config.dir, lane.id) {
                 tracing::warn!(recording = %lane.id, %error, "cancelled recording could not be deleted");
             }

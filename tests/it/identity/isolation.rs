@@ -97,3 +97,37 @@ async fn a_conversation_is_for_those_whose_token_names_it() {
     assert_eq!(about["messages"], 1, "{about}");
     assert_eq!(get(&server, "GET", "/api/conversations/nowhere-1", &admin_token("root")).await.0, 404);
 }
+
+#[tokio::test]
+async fn recordings_are_listed_newest_first_and_again_after_a_restart() {
+    let server = TestServer::start();
+    let mut c = server.connect().await;
+    let pcm = json!({"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1});
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        ids.push(c.stream(pcm.clone(), &sine16k(1_600), 640).await["recording"]["id"].clone());
+    }
+    ids.reverse();
+    c.close().await;
+    let all = async |server: &TestServer| {
+        let (mut ids, mut next, mut pages) = (Vec::new(), String::new(), 0);
+        loop {
+            let (_, page) = get(server, "GET", &format!("/api/recordings?limit=2{next}"), "").await;
+            ids.extend(page["items"].as_array().unwrap().iter().map(|r| r["id"].clone()));
+            pages += 1;
+            match page["next"].as_str() {
+                Some(after) => next = format!("&after={after}"),
+                None => return (ids, pages),
+            }
+        }
+    };
+    assert_eq!(all(&server).await, (ids.clone(), 3));
+    let server = TestServer::in_dir(server.stop(), |_| ());
+    assert_eq!(all(&server).await, (ids.clone(), 3));
+    // What was deleted by hand while the server was down is off the list.
+    let data = server.stop();
+    let gone = ids.remove(2);
+    std::fs::remove_file(data.path().join(format!("recordings/{}.wav", gone.as_str().unwrap()))).unwrap();
+    let server = TestServer::in_dir(data, |_| ());
+    assert_eq!(all(&server).await, (ids, 2));
+}

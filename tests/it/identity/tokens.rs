@@ -16,7 +16,8 @@ async fn a_token_is_found_in_header_subprotocol_query_and_message() {
     let item = format!("voxgate.v1, bearer.{t}");
     let by_query = format!("/ws?token={t}");
     let bearer = format!("Bearer {t}");
-    let cases: [(&str, &[(&'static str, &str)], Option<&str>); 4] = [
+    type Case<'a> = (&'a str, &'a [(&'static str, &'a str)], Option<&'a str>);
+    let cases: [Case<'_>; 4] = [
         ("/ws", &[("Authorization", &bearer)], None),
         ("/ws", &[("Sec-WebSocket-Protocol", &item)], Some("voxgate.v1")),
         (&by_query, &[], None),
@@ -61,6 +62,41 @@ async fn a_token_is_found_in_header_subprotocol_query_and_message() {
     assert_eq!(c.ask(json!({"type": "connection_info_request"})).await["user_id"], "ann");
 }
 
+/// Nothing of what others say reaches someone who has not said who he is, and the conversation in the address waits for that.
+#[tokio::test]
+async fn a_stranger_hears_nothing_and_joins_when_he_is_known() {
+    let server = TestServer::with_tokens();
+    let admin = admin_token("root");
+    let mut root = server.connect_as("/ws?conversation_id=team-1", &admin).await;
+    root.told().await;
+    let only_team = token_with("ann", |t| t.conversations = Some(vec!["team-1".into()]));
+    for (conversation, joins) in [("team-1", true), ("hall", false)] {
+        let mut c = server.connect_to(&format!("/ws?conversation_id={conversation}")).await;
+        let id = &c.hello["connection_id"];
+        for request in [
+            json!({"type": "broadcast_request", "content": 1}),
+            json!({"type": "broadcast_request", "content": 1, "target": {"connection_ids": [id]}}),
+            json!({"type": "message", "conversation_id": "team-1", "content": 1}),
+        ] {
+            let told = root.ask(request).await;
+            assert!(told["delivered"].is_null() || told["delivered"] == 0, "{told}");
+        }
+        let alert = root.ask(json!({"type": "broadcast_admin_message", "content": 1, "severity": "info"})).await;
+        assert_eq!(alert["data"]["delivered"], 1, "the administrator alone: {alert}");
+        root.told().await;
+        c.send(json!({"type": "authenticate", "token": only_team})).await;
+        assert_eq!(c.next().await["type"], "authenticated", "the first it hears");
+        if joins {
+            let joined = c.expect("conversation_joined").await;
+            assert_eq!(joined["members"][1]["user_id"], "ann", "{joined}");
+            assert_eq!(root.expect("presence_changed").await["member"]["user_id"], "ann");
+        } else {
+            c.expect_error("FORBIDDEN").await;
+            assert!(root.told().await.iter().all(|m| m["change"] != "joined"));
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_strangers_messages_are_small() {
     let server = TestServer::with_tokens();
@@ -96,7 +132,7 @@ async fn every_bad_token_is_the_same_401() {
     let good = with(|_| ());
     let (head, rest) = good.split_once('.').unwrap();
     let none = format!("eyJhbGciOiJub25lIn0.{}.", rest.split_once('.').unwrap().0);
-    let tampered = format!("{head}.{}x", rest);
+    let tampered = format!("{head}.{rest}x");
     let bad = [
         none,
         tampered,
@@ -128,6 +164,22 @@ async fn every_bad_token_is_the_same_401() {
     assert_eq!((status, &serde_json::from_slice::<Value>(&body).unwrap()["code"]), (401, &json!("UNAUTHENTICATED")));
     let c = server.upgrade("/ws", &[("Cookie", &format!("token={good}"))]).await.unwrap();
     assert_eq!(c.hello["user_id"], json!(null));
+}
+
+#[tokio::test]
+async fn a_token_whose_key_cannot_be_fetched_is_neither_taken_nor_called_bad() {
+    let server = TestServer::with(|c| {
+        jwt(c);
+        // Nobody listens there.
+        c.auth.jwks_url = Some(voxgate::config::ServiceUrl::new("http://127.0.0.1:1/jwks.json"));
+    });
+    server.connect_as("/ws", &token("ann")).await;
+    // {"alg":"ES256","kid":"k"} and {}: what it says does not matter before its key is there.
+    let foreign = "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.e30.AAAA";
+    let (status, head, body) = http(server.addr, "GET", "/api/recordings", &bearer(foreign), b"").await;
+    let problem: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, &problem["code"]), (503, &json!("UPSTREAM_UNAVAILABLE")), "{problem}");
+    assert!(head.to_lowercase().contains("retry-after: ") && problem["retry_after_ms"].is_u64(), "{head}");
 }
 
 /// Row 21; the grace's length is the session's test.

@@ -83,6 +83,19 @@ async fn typing_that_is_not_renewed_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn admin_topics_are_for_administrators() {
+    let server = TestServer::with_tokens();
+    let mut ann = server.connect_as("/ws", &crate::support::jwt::token("ann")).await;
+    let mut root = server.connect_as("/ws", &crate::support::jwt::admin_token("root")).await;
+    let subscribe = json!({"type": "subscribe_events", "events": ["alerts", "connections", "errors", "metrics"]});
+    let updated = ann.ask(subscribe.clone()).await;
+    assert_eq!(updated["denied"], json!(["connections", "errors", "metrics"]), "{updated}");
+    assert_eq!(updated["active"], json!(["presence", "typing", "transcripts", "system", "alerts"]));
+    let updated = root.ask(subscribe).await;
+    assert_eq!((&updated["denied"], updated["active"].as_array().unwrap().len()), (&json!([]), 8), "{updated}");
+}
+
+#[tokio::test]
 async fn what_nobody_subscribed_to_is_not_told() {
     let server = TestServer::start();
     let (mut ann, mut bob) = (member(&server, "ann", "hall").await, member(&server, "bob", "hall").await);

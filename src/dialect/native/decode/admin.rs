@@ -5,9 +5,9 @@ use crate::dialect::native::types;
 use crate::protocol::{AdminCommand, AlertSeverity, Command, DisconnectTarget, ProtocolError};
 
 /// Bytes of a reason that is told to whom it concerns: a close frame has no room for more.
-const REASON_BYTES_MAX: usize = 120;
+pub(in crate::dialect::native) const REASON_BYTES_MAX: usize = 120;
 /// Bytes of a user's name: as many characters as a token's `sub` may have, each of four bytes.
-const USER_ID_BYTES_MAX: usize = 4 * 256;
+pub(in crate::dialect::native) const USER_ID_BYTES_MAX: usize = 4 * 256;
 
 /// A request without fields.
 macro_rules! plain {

@@ -14,14 +14,17 @@ use crate::protocol::{
 };
 use audio::{audio_data, audio_start};
 
+pub(super) use admin::{REASON_BYTES_MAX, USER_ID_BYTES_MAX};
+pub(super) use people::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX, RESUME_TOKEN_BYTES_MAX, TARGETS_MAX};
+
 /// Characters of a message's own `id`.
-const ID_CHARS_MAX: usize = 64;
+pub(super) const ID_CHARS_MAX: usize = 64;
 /// Bytes of a `ping` payload: as many as a WebSocket control frame could carry.
-const PING_PAYLOAD_BYTES_MAX: usize = 125;
+pub(super) const PING_PAYLOAD_BYTES_MAX: usize = 125;
 /// Bytes of a `text` message's text; a long prompt, not a document.
-const TEXT_BYTES_MAX: usize = 64 * 1024;
+pub(super) const TEXT_BYTES_MAX: usize = 64 * 1024;
 /// Topics in one subscription; more than there are.
-const EVENTS_MAX: usize = 32;
+pub(super) const EVENTS_MAX: usize = 32;
 /// Bytes of a message's or broadcast's content: what a person or a control panel says, not a file (protocol section 3).
 const CONTENT_BYTES_MAX: usize = 16 * 1024;
 
@@ -85,10 +88,10 @@ fn within(text: &str, limits: DecodeLimits) -> Result<(), ProtocolError> {
 }
 
 /// Reads the fields of one message type.
-type ReadFields = fn(&str) -> Result<Command<'_>, ProtocolError>;
+pub(super) type ReadFields = fn(&str) -> Result<Command<'_>, ProtocolError>;
 
 /// Every message type a client can send: one line each.
-const TYPES: [(&str, ReadFields); 35] = [
+pub(super) const TYPES: [(&str, ReadFields); 35] = [
     ("audio_data", |t| audio_data(t).map(|e| e.command)),
     ("audio_start", audio_start),
     ("audio_flush", |t| Ok(Command::AudioFlush { stream_id: stream_ref(t)? })),

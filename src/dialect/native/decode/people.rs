@@ -5,15 +5,15 @@ use crate::dialect::native::types;
 use crate::protocol::{BroadcastRequest, BroadcastTarget, Command, ErrorCode, ProtocolError, ResumeRequest};
 
 /// Receivers a broadcast may name; whoever means more means everyone or a conversation.
-const TARGETS_MAX: usize = 256;
+pub(in crate::dialect::native) const TARGETS_MAX: usize = 256;
 /// Bytes of a user's preferences (protocol section 3).
 const PREFERENCES_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a resume token: far more than ours have.
-const RESUME_TOKEN_BYTES_MAX: usize = 256;
+pub(in crate::dialect::native) const RESUME_TOKEN_BYTES_MAX: usize = 256;
 /// Messages of one page of history where no `limit` is given.
-const HISTORY_LIMIT_DEFAULT: u32 = 100;
+pub(in crate::dialect::native) const HISTORY_LIMIT_DEFAULT: u32 = 100;
 /// Messages of one page of history at the most (protocol section 3).
-const HISTORY_LIMIT_MAX: u32 = 500;
+pub(in crate::dialect::native) const HISTORY_LIMIT_MAX: u32 = 500;
 
 pub(super) fn conversation(text: &str) -> Result<String, ProtocolError> {
     required_name("conversation_id", parse::<types::ConversationRef>(text)?.conversation_id)

@@ -220,7 +220,7 @@ fn the_oldest_make_room_within_the_quota_and_a_running_one_cannot_break_it() {
     let service = RecorderService::start(config).unwrap();
     let ids: Vec<Uuid> = (0..5).map(|n| record(&service, n, 8_000)).collect(); // 16 080 bytes each
     until(|| service.list(None, 9, None).len() == 3);
-    assert!(service.list(None, 9, None).iter().map(|m| m.id).eq(ids[2..].iter().copied()));
+    assert!(service.list(None, 9, None).iter().map(|m| m.id).eq(ids[2..].iter().rev().copied()), "newest first");
     assert!(!dir.path().join(format!("{}.wav", ids[0])).exists());
     assert!(service.status().bytes <= quota);
     let mut endless = service.create(start(9, None), no_wake()).unwrap();
@@ -290,6 +290,7 @@ fn lists_page_filter_and_delete() {
     loop {
         let page = service.list(after, 3, None);
         let Some(last) = page.last() else { break };
+        assert!(page.is_sorted_by_key(|m| std::cmp::Reverse(m.id)));
         after = Some(last.id);
         seen.push(page.len());
     }

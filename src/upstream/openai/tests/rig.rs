@@ -147,9 +147,9 @@ pub(super) async fn got(connection: &Connection) -> (Option<String>, Got) {
                 return (id.map(String::from), Got { chunks, end: message });
             }
         }
-        std::future::poll_fn(|cx| match connection.outbox.poll_signal(cx) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
+        std::future::poll_fn(|cx| match connection.outbox.poll_take(cx, 0, &mut Vec::new()) {
+            Some(_) => std::task::Poll::Ready(()),
+            None => std::task::Poll::Pending,
         })
         .await;
     }
