@@ -191,10 +191,10 @@ pub(super) const ROUTES: &[Route] = routes! {
     POST "/admin/monitoring/reset" "resetMonitoring" "administration" Administrator "Forgets the history of figures and the error journal."
         => [200 "Done." Json(object)] [];
     GET "/admin/log-level" "logLevel" "administration" Administrator "What is logged."
-        => [200 "The directives." Json(object)] [502];
+        => [200 "The directives." Json(object)] [503];
     POST "/admin/log-level" "setLogLevel" "administration" Administrator "What is logged from now on."
         body(JSON, true, of::<monitoring::Level>)
-        => [200 "It is so." Json(object)] [400, 502];
+        => [200 "It is so." Json(object)] [400, 413, 503];
     GET "/metrics" "metrics" "health" Anyone "Figures for Prometheus; OpenMetrics for who accepts it."
         => [200 "The figures." Bytes("text/plain")] [];
     GET "/monitoring/dashboard" "dashboard" "health" Anyone "A live page; what it shows it asks for with an administrator's token."
