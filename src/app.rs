@@ -11,7 +11,7 @@ use crate::auth::{AuthSetupError, Authenticator, Revocation, RevocationsFull};
 use crate::clock::unix_ms;
 use crate::config::{AuthMode, Config, ResponderKind};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
-use crate::server::{AcceptError, App, Lanes, Listener, Parts, RecordingIndex, monitor};
+use crate::server::{AcceptError, App, Lanes, Listener, Parts, RecordingIndex, TlsError, monitor};
 use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
 use crate::store::{self, Store, StoreError, StoreOptions};
 use crate::upstream::{Echo, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
@@ -39,17 +39,12 @@ pub enum AppError {
     /// What was revoked cannot be kept in force.
     #[error(transparent)]
     Revocations(#[from] RevocationsFull),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread or its runtime cannot be had.
     #[error("starting: {0}")]
     Start(#[from] std::io::Error),
-    /// The configuration asks for a part this version does not have.
-    #[error("{key} is not available in this version: {instead}")]
-    Unavailable {
-        /// The setting.
-        key: &'static str,
-        /// What to do.
-        instead: &'static str,
-    },
     /// A part of the server panicked.
     #[error("the server failed")]
     Failed,
@@ -68,7 +63,6 @@ impl Server {
     /// # Errors
     /// [`AppError`] where it cannot listen, write its folder or do what the configuration asks for.
     pub fn start(mut config: Config) -> Result<Self, AppError> {
-        check_available(&config)?;
         config.store.resolve(&config.server.data_dir); // whoever made it in code did not load it
         // Each connection is a descriptor, each recording another; where the system grants less, accepting pauses at the end.
         if let Err(e) = rlimit::increase_nofile_limit(u64::MAX) {
@@ -82,7 +76,16 @@ impl Server {
         let recorder = if config.recording.enabled { Some(recorder(&config, &recordings)?) } else { None };
         let auth = open_auth(&config, &services, &store)?;
         let responder = responder(&config, &breakers, &services, &store)?;
-        let app = App::new(config, Parts { recorder, recordings, responder, breakers, store, auth });
+        let app = App::new(config, Parts { recorder, recordings, responder, breakers, store, auth })?;
+        services.spawn(|stop| {
+            let watch = app.watch_certificate();
+            async move {
+                tokio::select! {
+                    () = watch => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+        });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _guard = runtime.enter();
@@ -231,11 +234,4 @@ fn open_auth(
 
 fn unix_s() -> u64 {
     unix_ms() / 1_000
-}
-
-fn check_available(config: &Config) -> Result<(), AppError> {
-    if config.server.tls_cert.is_some() {
-        return Err(AppError::Unavailable { key: "server.tls_cert", instead: "put a proxy that speaks TLS in front" });
-    }
-    Ok(())
 }

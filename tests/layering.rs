@@ -241,6 +241,7 @@ fn only_timestamps_follow_the_wall_clock() {
         "resilience/breaker.rs",
         "server/api/health.rs",
         "server/api/revocations.rs",
+        "server/api/sessions.rs",
         "server/ws/identity.rs",
         "monitor/sampler.rs",
         "telemetry/journal.rs",

@@ -8,6 +8,7 @@ use anyhow::{Context, anyhow, bail};
 
 use super::input::{self, FormatArgs};
 use super::replay::timed;
+use super::trust::TrustArg;
 use super::{Failure, terminal};
 use crate::audio::{Encoding, StreamFormat};
 use crate::client::WsUrl;
@@ -64,6 +65,8 @@ pub(super) struct Args {
     /// Token to connect with.
     #[arg(long, value_name = "JWT")]
     token: Option<String>,
+    #[command(flatten)]
+    trust: TrustArg,
     /// One JSON object instead of a table.
     #[arg(long)]
     json: bool,
@@ -88,7 +91,7 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     // A socket a stream; where the system allows fewer, connecting says so.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let (own, url, server) = match args.url {
-        Some(url) => (None, url, args.server_pid.map(Process::new)),
+        Some(url) => (None, args.trust.applied(url)?, args.server_pid.map(Process::new)),
         None => {
             let own = OwnServer::start(args.streams)?;
             let (url, server) = (own.url.clone(), Process::new(own.child.id()));

@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::decode::write_samples;
 use super::replay::DEFAULT_URL;
 use super::serve::Signals;
+use super::trust::TrustArg;
 use super::{Failure, terminal};
 use crate::audio::PcmSpec;
 use crate::client::WsUrl;
@@ -42,6 +43,8 @@ pub(super) struct Args {
     /// Token to connect with.
     #[arg(long, value_name = "JWT")]
     token: Option<String>,
+    #[command(flatten)]
+    trust: TrustArg,
 }
 
 pub(super) fn run(args: Args) -> Result<(), Failure> {
@@ -50,13 +53,14 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
         (None, Some(id)) => Target::Conversation(id),
         (None, None) => return Err(Failure::Usage(anyhow::anyhow!("name a stream: --stream ID or --conversation ID"))),
     };
+    let url = args.trust.applied(args.url)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime cannot start")?;
     let mut outputs = Outputs { path: args.output, open: BTreeMap::new(), begun: 0 };
     let listened = runtime.block_on(async {
         let mut signals = Signals::new().context("signal handling")?;
         let heard =
-            listen(&args.url, args.token.as_deref(), &target, signals.next(), &mut |event| outputs.take(event)).await;
+            listen(&url, args.token.as_deref(), &target, signals.next(), &mut |event| outputs.take(event)).await;
         anyhow::Ok(heard?)
     });
     // What was heard until a failure is kept, with a header that is true.

@@ -14,6 +14,7 @@ mod terminal;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::input::{self, FormatArgs};
 use super::progress::Display;
+use super::trust::TrustArg;
 use super::{Failure, terminal};
 use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec, StreamFormat, convert};
 use crate::client::pace::{Pace, Speed};
@@ -58,6 +59,8 @@ pub(super) struct Args {
     /// Token to connect with.
     #[arg(long, value_name = "JWT")]
     token: Option<String>,
+    #[command(flatten)]
+    trust: TrustArg,
     /// Ask the server not to record.
     #[arg(long)]
     no_record: bool,
@@ -95,8 +98,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             jobs.push(Job { name, plan: plan.clone(), duration_ms });
         }
     }
-    let results = send_all(jobs, &args.url, args.token.as_deref())?;
-    let text = if args.json { json_lines(&results) } else { report(&results, &args.url) };
+    let url = args.trust.applied(args.url.clone())?;
+    let results = send_all(jobs, &url, args.token.as_deref())?;
+    let text = if args.json { json_lines(&results) } else { report(&results, &url) };
     terminal::print(&text).context("standard output")?;
     verdict(&results)
 }

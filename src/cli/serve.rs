@@ -39,10 +39,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(server.join().context("the server failed")?)
 }
 
-/// What this version lacks, and a responder without its key, are asked for by the configuration; everything else is the machine's doing.
+/// Keys, certificates and a responder without its key are the configuration's; everything else is the machine's doing.
 pub(super) fn not_started(error: AppError) -> Failure {
     match error {
-        AppError::Unavailable { .. } | AppError::Auth(_) | AppError::Responder(_) => Failure::Usage(error.into()),
+        AppError::Tls(_) | AppError::Auth(_) | AppError::Responder(_) => Failure::Usage(error.into()),
         AppError::Listen(_)
         | AppError::Store(_)
         | AppError::Revocations(_)

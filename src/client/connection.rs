@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::error::ClientError;
+use super::transport::{Transport, Trust};
 use super::url::WsUrl;
 use crate::websocket::{Incoming, Limits, OpCode, Reader, Role, accept_key, close_payload, encode_masked};
 
-/// Time for the TCP connection and for the handshake, each.
+/// Time for the TCP connection, for TLS and for the handshake, each.
 const CONNECT_TIMEOUT_S: u64 = 10;
 /// A response head that is longer is no handshake.
 const HEAD_BYTES_MAX: usize = 16 << 10;
@@ -45,7 +46,7 @@ pub enum Message {
 /// A connection. Calls: [`Connection::open`], then any of the `queue_*` and [`Connection::drive`], which alone moves bytes.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Transport,
     reader: Reader,
     opened: Instant,
     buffer: Vec<u8>,
@@ -69,6 +70,12 @@ impl Connection {
             .unwrap_or_else(|_| Err(expired()))
             .map_err(|source| ClientError::Connect { address: url.authority(), source })?;
         stream.set_nodelay(true)?;
+        let system = if url.is_secure() && url.trust().is_none() { Some(Trust::of_system()?) } else { None };
+        let trust = url.trust().or(system.as_ref());
+        let stream = timeout(limit, Transport::open(stream, url.host_and_port().0, trust))
+            .await
+            .unwrap_or_else(|_| Err(expired()))
+            .map_err(|source| ClientError::Tls { address: url.authority(), source })?;
         let mut seed = [0; 24];
         getrandom::fill(&mut seed).map_err(|_| io::Error::other("the system gives no random numbers"))?;
         let mut connection = Self {
@@ -105,7 +112,7 @@ impl Connection {
         let fail = |problem| ClientError::Handshake { address: url.authority(), problem };
         let mut head = Vec::with_capacity(1_024);
         let end = loop {
-            if self.stream.read_buf(&mut head).await? == 0 {
+            if self.stream.read(&mut head).await? == 0 {
                 return Err(fail("it closed the connection"));
             }
             if let Some(at) = memchr::memmem::find(&head, b"\r\n\r\n") {
@@ -135,7 +142,7 @@ impl Connection {
     async fn refusal(&mut self, mut body: Vec<u8>, length: Option<&str>) -> String {
         let length = length.and_then(|n| n.parse().ok()).unwrap_or(0).min(REFUSAL_BYTES_MAX);
         while body.len() < length {
-            match self.stream.read_buf(&mut body).await {
+            match self.stream.read(&mut body).await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }
@@ -285,7 +292,7 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 impl Connection {
     /// The socket and the reader, for a caller that moves bytes itself. Messages that came already are dropped: the first is
     /// `connection_established`, which such a caller does not need.
-    pub(super) fn into_parts(self) -> (TcpStream, Reader) {
+    pub(super) fn into_parts(self) -> (Transport, Reader) {
         (self.stream, self.reader)
     }
 }

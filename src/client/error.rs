@@ -21,6 +21,22 @@ pub enum ClientError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Nobody can be trusted to be the server. The caller's fault.
+    #[error("{}: {problem}", file.as_ref().map_or("the machine's certificate authorities".to_owned(), |f| f.display().to_string()))]
+    Trust {
+        /// The file of certificates; none: the machine's own.
+        file: Option<std::path::PathBuf>,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The TLS handshake failed.
+    #[error("no TLS with {address}: {source}; a certificate authority of your own is named with --ca FILE")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What went wrong, most often an unknown issuer.
+        source: std::io::Error,
+    },
     /// The server answered the handshake with something else than a WebSocket.
     #[error("the server refused the connection: HTTP {status}{detail}")]
     Refused {

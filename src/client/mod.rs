@@ -11,10 +11,12 @@ pub mod process;
 pub mod replay;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod url;
 pub mod wav;
 pub mod wire;
 
 pub use connection::{Connection, Message};
 pub use error::ClientError;
+pub use transport::Trust;
 pub use url::WsUrl;

@@ -1,16 +1,20 @@
-//! `ws://` addresses.
+//! `ws://` and `wss://` addresses.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::error::ClientError;
+use super::transport::Trust;
 
 /// The route of the socket (protocol section 1).
 const DEFAULT_PATH: &str = "/ws";
 
-/// An address of the form `ws://HOST[:PORT][/PATH][?QUERY]`; without a path it is the protocol's own, `/ws`.
-#[derive(Clone, PartialEq, Eq)]
+/// An address of the form `ws://HOST[:PORT][/PATH][?QUERY]`, or `wss://` with TLS; without a path it is the protocol's own, `/ws`.
+#[derive(Clone)]
 pub struct WsUrl {
+    secure: bool,
+    /// Who vouches for the server; none: the machine's own authorities.
+    trust: Option<Trust>,
     host: String,
     port: u16,
     path: String,
@@ -21,11 +25,30 @@ impl WsUrl {
     /// The socket of a server at `address`.
     pub fn of(address: std::net::SocketAddr) -> Self {
         Self {
+            secure: false,
+            trust: None,
             host: address.ip().to_string(),
             port: address.port(),
             path: DEFAULT_PATH.to_owned(),
             query: String::new(),
         }
+    }
+
+    /// With other authorities than the machine's own, where TLS is spoken.
+    #[must_use]
+    pub fn trusting(mut self, trust: Trust) -> Self {
+        self.trust = self.secure.then_some(trust);
+        self
+    }
+
+    /// Whether TLS is spoken.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Who vouches for the server; none: the machine's own authorities, or no TLS.
+    pub fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
     }
 
     /// `HOST:PORT`, brackets around an IPv6 address.
@@ -49,7 +72,7 @@ impl WsUrl {
 
     /// Where the server's HTTP interface is.
     pub fn http_base(&self) -> String {
-        format!("http://{}", self.authority())
+        format!("{}://{}", if self.secure { "https" } else { "http" }, self.authority())
     }
 }
 
@@ -62,12 +85,10 @@ impl FromStr for WsUrl {
         if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(fail("spaces and control characters cannot be in an address"));
         }
-        let Some(rest) = text.strip_prefix("ws://") else {
-            return Err(fail(if text.starts_with("wss://") {
-                "this client speaks ws:// only; run it beside the server, or put a TLS tunnel between"
-            } else {
-                "write the address as ws://HOST:PORT/ws"
-            }));
+        let (secure, rest) = match (text.strip_prefix("ws://"), text.strip_prefix("wss://")) {
+            (Some(rest), _) => (false, rest),
+            (None, Some(rest)) => (true, rest),
+            (None, None) => return Err(fail("write the address as ws://HOST:PORT/ws or wss://HOST:PORT/ws")),
         };
         let rest = rest.split('#').next().unwrap_or_default();
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -81,6 +102,7 @@ impl FromStr for WsUrl {
             authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port)))
         };
         let port = match port {
+            None if secure => 443,
             None => 80,
             Some(port) => port.parse().map_err(|_| fail("the port must be a number from 1 to 65535"))?,
         };
@@ -88,14 +110,14 @@ impl FromStr for WsUrl {
             return Err(fail("write the address as ws://HOST:PORT/ws; credentials go into --token"));
         }
         let path = if path.is_empty() || path == "/" { DEFAULT_PATH } else { path };
-        Ok(Self { host: host.to_owned(), port, path: path.to_owned(), query: query.to_owned() })
+        Ok(Self { secure, trust: None, host: host.to_owned(), port, path: path.to_owned(), query: query.to_owned() })
     }
 }
 
 /// Without the query: it may hold a token.
 impl fmt::Display for WsUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ws://{}{}", self.authority(), self.path)
+        write!(f, "{}://{}{}", if self.secure { "wss" } else { "ws" }, self.authority(), self.path)
     }
 }
 
@@ -116,6 +138,8 @@ mod tests {
             ("ws://host", "host:80", "/ws"),
             ("ws://host:81/", "host:81", "/ws"),
             ("ws://[::1]:9/ws/me?token=a/b", "[::1]:9", "/ws/me?token=a/b"),
+            ("wss://host", "host:443", "/ws"),
+            ("wss://host:8443/ws", "host:8443", "/ws"),
             ("ws://host?client_id=x#part", "host:80", "/ws?client_id=x"),
         ] {
             let url: WsUrl = text.parse().unwrap();
@@ -129,7 +153,7 @@ mod tests {
             "",
             "host:80",
             "http://host",
-            "wss://host/?token=t0p",
+            "wsss://host/?token=t0p",
             "ws://",
             "ws://:1",
             "ws://h:99999",
@@ -142,5 +166,7 @@ mod tests {
         }
         let url: WsUrl = "ws://host/ws?token=t0p".parse().unwrap();
         assert_eq!(format!("{url:?}"), "ws://host:80/ws");
+        let url: WsUrl = "wss://host/ws?token=t0p".parse().unwrap();
+        assert_eq!((format!("{url:?}"), url.http_base()), ("wss://host:443/ws".into(), "https://host:443".into()));
     }
 }

@@ -171,6 +171,18 @@ fn rules_between_keys_and_ranges_are_kept() {
 }
 
 #[test]
+fn zero_is_no_limit_anywhere() {
+    let config = Config::default();
+    for section in SECTIONS {
+        for key in config.section(section).unwrap().keys() {
+            let loaded = load_text(&format!("[{section}]\n{key} = 0\n"));
+            let is_fine = format!("{section}.{key}") == "auth.leeway_s"; // clocks may be held to be the same
+            assert_eq!(loaded.is_ok(), is_fine, "{section}.{key} = 0");
+        }
+    }
+}
+
+#[test]
 fn tls_needs_both_halves() {
     let pem = tempfile::NamedTempFile::new().unwrap();
     let path = pem.path().display();

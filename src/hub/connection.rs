@@ -35,6 +35,8 @@ pub struct Counters {
     pub errors: AtomicU64,
     /// On the server's monotonic clock.
     pub last_activity_ms: AtomicU64,
+    /// Last message that was not the heartbeat's, on the same clock.
+    pub last_message_ms: AtomicU64,
 }
 
 impl Counters {

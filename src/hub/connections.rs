@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -316,7 +316,7 @@ impl Connections {
     pub fn close_inactive(&self, now_ms: u64, inactive_ms: u64) -> usize {
         let mut closed = 0;
         self.for_each(|c| {
-            if now_ms.saturating_sub(c.counters.last_activity_ms()) >= inactive_ms {
+            if now_ms.saturating_sub(c.counters.last_message_ms.load(Ordering::Relaxed)) >= inactive_ms {
                 closed += usize::from(c.outbox.close(CloseCode::Idle, "inactive"));
             }
         });

@@ -1,15 +1,16 @@
 //! The accept loop: bounded, patient where the system runs out of descriptors, deaf once the server drains.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::addresses::{Addresses, Counted};
 use super::lanes::{Accepted, Lanes};
+use super::peer::is_trusted;
 use super::state::App;
 
 /// Connections the kernel may hold that were not accepted yet.
@@ -34,27 +35,11 @@ pub struct AcceptError {
 /// A socket's place: among all, among its address's, among the handshakes under way.
 pub(super) struct Slot {
     _place: OwnedSemaphorePermit,
-    _address: AddressCount,
+    /// None where a trusted proxy is at the other end: the client behind it is counted once it is known.
+    pub(super) address: Option<Counted>,
+    pub(super) addresses: Arc<Addresses>,
     /// Given back once the handshake is done.
     pub(super) handshake: Option<OwnedSemaphorePermit>,
-}
-
-/// One socket of an address.
-struct AddressCount {
-    all: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    address: IpAddr,
-}
-
-impl Drop for AddressCount {
-    fn drop(&mut self) {
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(n) = all.get_mut(&self.address) {
-            *n -= 1;
-            if *n == 0 {
-                all.remove(&self.address);
-            }
-        }
-    }
 }
 
 /// A bound listener.
@@ -63,7 +48,7 @@ pub struct Listener {
     app: Arc<App>,
     places: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
-    addresses: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    addresses: Arc<Addresses>,
 }
 
 impl Listener {
@@ -80,13 +65,8 @@ impl Listener {
         socket.bind(address).map_err(fail)?;
         let listener = socket.listen(BACKLOG).map_err(fail)?;
         let places = Arc::new(Semaphore::new(app.config.server.max_connections + REFUSAL_ROOM));
-        Ok(Self {
-            listener,
-            app,
-            places,
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
-            addresses: Arc::default(),
-        })
+        let addresses = Addresses::new(app.config.server.max_connections_per_ip);
+        Ok(Self { listener, app, places, handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)), addresses })
     }
 
     /// Where it listens: the port that was found for port 0.
@@ -115,8 +95,17 @@ impl Listener {
             match self.listener.accept().await {
                 Ok((socket, peer)) => {
                     short = false;
-                    let Some(address) = self.count(peer.ip()) else { continue };
-                    let slot = Slot { _place: place, _address: address, handshake: Some(handshake) };
+                    let address = if is_trusted(peer.ip(), &self.app.config.server.trusted_proxies) {
+                        None
+                    } else {
+                        let Some(counted) = self.addresses.count(peer.ip()) else {
+                            tracing::debug!(%peer, "too many connections of one address");
+                            continue;
+                        };
+                        Some(counted)
+                    };
+                    let addresses = Arc::clone(&self.addresses);
+                    let slot = Slot { _place: place, address, addresses, handshake: Some(handshake) };
                     let Ok(socket) = socket.into_std() else { continue };
                     lanes.hand(Accepted { socket, peer, slot }).await;
                 }
@@ -129,19 +118,6 @@ impl Listener {
                 }
             }
         }
-    }
-
-    /// Counts a socket of an address; `None` where it has too many. Loopback has no bound of its own: whoever is there is local,
-    /// or a proxy for many.
-    fn count(&self, address: IpAddr) -> Option<AddressCount> {
-        let mut all = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        let n = all.entry(address).or_default();
-        if *n >= self.app.config.server.max_connections_per_ip && !address.is_loopback() {
-            tracing::debug!(%address, "too many connections of one address");
-            return None;
-        }
-        *n += 1;
-        Some(AddressCount { all: Arc::clone(&self.addresses), address })
     }
 }
 

@@ -1,6 +1,4 @@
-//! Who may do what over HTTP: the peer's address, the origin rule, the admin check.
-
-use std::net::SocketAddr;
+//! Who may do what over HTTP: whose request it is, the origin rule, the admin check.
 
 use axum::extract::{FromRequestParts, Path, Query, Request, State};
 use axum::http::request::Parts;
@@ -10,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use serde::Deserialize;
 
+use super::peer::Peer;
 use super::problem::Problem;
 use super::router::Shared;
 use super::state::App;
@@ -17,18 +16,6 @@ use super::ws;
 use crate::auth::credential;
 use crate::config::OriginRule;
 use crate::protocol::{ErrorCode, Identity, Speaker, check_name};
-
-/// The address a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Peer(pub(super) SocketAddr);
-
-impl<S: Sync> FromRequestParts<S> for Peer {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parts.extensions.get::<Self>().copied().ok_or_else(|| Problem::new(ErrorCode::Internal, "no peer address"))
-    }
-}
 
 /// Who makes a request. `None`: nobody has said, where authentication is required.
 ///
@@ -42,8 +29,7 @@ pub(super) async fn identify(
 ) -> Result<Option<Identity>, Problem> {
     let Some(auth) = &app.auth else {
         // Behind a proxy on this machine everyone would seem to be on it: whoever comes through one is not.
-        let proxied = headers.contains_key("x-forwarded-for") || headers.contains_key(header::FORWARDED);
-        return Ok(Some(Identity::anonymous(peer.0.ip().to_canonical().is_loopback() && !proxied)));
+        return Ok(Some(Identity::anonymous(peer.addr.ip().to_canonical().is_loopback() && !peer.is_proxied)));
     };
     let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let subprotocols = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|v| v.to_str().ok());
@@ -66,7 +52,7 @@ pub(super) struct Caller {
 impl Caller {
     /// Who he is in the log.
     pub(super) fn name(&self) -> String {
-        self.identity.user_id.clone().unwrap_or_else(|| self.peer.0.to_string())
+        self.identity.user_id.clone().unwrap_or_else(|| self.peer.shown())
     }
 
     /// Himself as the source of a message. A request has no connection, so its id is nil.
@@ -156,12 +142,17 @@ impl FromRequestParts<Shared> for Admin {
 
 /// Refuses pages of other origins (failures.md row 23): an absent `Origin` passes, a present one must be the server's own or listed.
 pub(super) async fn check_origin(State(app): State<Shared>, request: Request, next: Next) -> Response {
-    if origin_is_allowed(request.headers(), &app.origins) {
+    if origin_may(&app, request.headers()) {
         next.run(request).await
     } else {
         Problem::new(ErrorCode::Forbidden, "pages of this origin may not connect: list it in server.allowed_origins")
             .into_response()
     }
+}
+
+/// Whether the page that sends these headers may.
+pub(super) fn origin_may(app: &App, headers: &HeaderMap) -> bool {
+    origin_is_allowed(headers, &app.origins)
 }
 
 fn origin_is_allowed(headers: &HeaderMap, allowed: &[OriginRule]) -> bool {

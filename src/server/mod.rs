@@ -1,6 +1,7 @@
 //! Sockets: the accept loop, the worker threads, every route, the WebSocket.
 
 mod accept;
+mod addresses;
 mod admin;
 mod api;
 mod dashboard;
@@ -11,9 +12,12 @@ mod lanes;
 mod monitor;
 mod pace;
 mod pages;
+mod peer;
 mod problem;
 mod router;
+mod socket;
 mod state;
+mod tls;
 mod ws;
 
 pub use accept::{AcceptError, Listener};
@@ -21,3 +25,4 @@ pub use index::RecordingIndex;
 pub use lanes::Lanes;
 pub use monitor::{HealthStatus, run as monitor};
 pub use state::{App, Parts};
+pub use tls::TlsError;

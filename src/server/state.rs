@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::index::RecordingIndex;
 use super::monitor::{HealthStatus, Monitor, assess};
+use super::tls::{ServerTls, TlsError};
 use super::ws::Sessions;
 use crate::auth::Authenticator;
 use crate::clock::Clock;
@@ -48,6 +49,8 @@ pub struct App {
     pub store: Arc<dyn Store>,
     /// Who checks tokens; `None` where authentication is off.
     pub auth: Option<Arc<Authenticator>>,
+    /// The certificate; `None` where TLS is another's business.
+    pub(super) tls: Option<Arc<ServerTls>>,
     /// What all streams may hold.
     pub memory: Arc<MemoryBudget>,
     /// Pages of other origins that may connect.
@@ -84,7 +87,10 @@ pub struct Parts {
 
 impl App {
     /// The shared state of a server that has not begun to listen.
-    pub fn new(config: Config, parts: Parts) -> Arc<Self> {
+    ///
+    /// # Errors
+    /// [`TlsError`] where a certificate is configured that cannot be used.
+    pub fn new(config: Config, parts: Parts) -> Result<Arc<Self>, TlsError> {
         let Parts { recorder, recordings, responder, store, auth, breakers } = parts;
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
@@ -94,7 +100,11 @@ impl App {
         monitor.watch(&breakers);
         // Those that cannot be read were told as faults of the configuration; here they allow nobody.
         let origins = config.server.allowed_origins.iter().filter_map(|o| OriginRule::parse(o).ok()).collect();
-        Arc::new(Self {
+        let tls = match (&config.server.tls_cert, &config.server.tls_key) {
+            (Some(cert), Some(key)) => Some(Arc::new(ServerTls::open(cert, key)?)),
+            (None, _) | (_, None) => None, // one without the other is refused with the configuration
+        };
+        Ok(Arc::new(Self {
             config,
             clock,
             monitor,
@@ -108,6 +118,7 @@ impl App {
             breakers,
             store,
             auth,
+            tls,
             memory,
             origins,
             decode_places: Semaphore::new(super::api::decode::AT_ONCE_MAX),
@@ -115,7 +126,18 @@ impl App {
             node: uuid::Uuid::now_v7().simple().to_string()[20..].to_owned(),
             draining: CancellationToken::new(),
             drain_deadline_ms: AtomicU64::new(u64::MAX),
-        })
+        }))
+    }
+
+    /// Takes up renewed certificates for as long as it runs; for ever idle without TLS.
+    pub fn watch_certificate(&self) -> impl Future<Output = ()> + Send + 'static {
+        let tls = self.tls.clone();
+        async move {
+            match tls {
+                Some(tls) => tls.watch().await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Bounds on JSON before it is parsed.

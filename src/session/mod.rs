@@ -49,6 +49,11 @@ impl Message<'_> {
         self.0.as_ref().map_or(UNREADABLE, |m| m.command.kind())
     }
 
+    /// Whether it only says that the client is there.
+    pub fn is_heartbeat(&self) -> bool {
+        matches!(self.0, Ok(Envelope { command: Command::Ping { .. } | Command::Pong, .. }))
+    }
+
     /// Its `id`.
     pub fn into_id(self) -> Option<String> {
         self.0.map_or_else(|failed| failed.0, |m| m.id)

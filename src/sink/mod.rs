@@ -74,6 +74,8 @@ pub enum SinkEvent {
     Failed {
         /// The sink's name.
         sink: &'static str,
+        /// It reached a limit that was set; else something is wrong.
+        by_limit: bool,
         /// For people; no path, no internals.
         message: String,
     },

@@ -88,6 +88,7 @@ impl Sink for VoiceSink {
             self.failed = true;
             events.push(SinkEvent::Failed {
                 sink: "voice",
+                by_limit: false,
                 message: "speech cannot be found at this sample rate".to_owned(),
             });
             return Push::Taken;

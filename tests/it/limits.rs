@@ -88,7 +88,7 @@ async fn a_full_server_says_when_to_come_back() {
 }
 
 /// Until so many connections are left: the server forgets one after its client has seen the close.
-async fn wait_for(server: &TestServer, connections: u64) {
+pub(crate) async fn wait_for(server: &TestServer, connections: u64) {
     let began = Instant::now();
     while http_json(server.addr, "GET", "/health").await.1["active_connections"] != connections {
         assert!(began.elapsed() < Duration::from_secs(10), "still not {connections}");

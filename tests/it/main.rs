@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, missing_docs, unreachable_pub)]
 
 mod admin;
+mod admission;
 mod audio;
 mod documents;
 mod failures;
@@ -13,6 +14,8 @@ mod monitoring;
 mod people;
 mod responder;
 mod resume;
+mod settings;
 mod support;
+mod tls;
 mod token;
 mod ws;

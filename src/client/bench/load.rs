@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -16,6 +15,7 @@ use super::{BenchError, Latency, Report, Script, Workload};
 use crate::client::connection::Connection;
 use crate::client::error::ClientError;
 use crate::client::process::Process;
+use crate::client::transport::Transport;
 use crate::client::url::WsUrl;
 use crate::client::wire::ServerMessage;
 use crate::websocket::{Incoming, OpCode, Reader, encode_masked};
@@ -43,7 +43,7 @@ struct InFlight {
 }
 
 struct Stream {
-    socket: TcpStream,
+    socket: Transport,
     /// Bytes the socket has not taken.
     owed: RefCell<Vec<u8>>,
     in_flight: RefCell<VecDeque<InFlight>>,
@@ -345,7 +345,7 @@ impl Stream {
         owed.extend_from_slice(bytes);
         let mut at = 0;
         while at < owed.len() {
-            if self.socket.writable().await.is_err() || self.failure.borrow().is_some() {
+            if self.socket.ready(Interest::WRITABLE).await.is_err() || self.failure.borrow().is_some() {
                 return false;
             }
             at += self.write(&owed[at..]);

@@ -3,10 +3,10 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
+use crate::server::socket::Socket;
 use crate::websocket::{self, Incoming, Limits, OpCode, Reader, Role};
 
 /// Largest message here: conformance suites send 16 MiB.
@@ -27,7 +27,7 @@ pub(in crate::server) async fn echo(State(app): State<Shared>, request: Request)
     })
 }
 
-async fn run(mut socket: TcpStream, early: &[u8], clock: crate::clock::Clock) -> std::io::Result<()> {
+async fn run(mut socket: Socket, early: &[u8], clock: crate::clock::Clock) -> std::io::Result<()> {
     let limits = Limits { message_bytes: MESSAGE_BYTES_MAX, fragments: FRAGMENTS_MAX, assembly_ms: ASSEMBLY_MS };
     let mut reader = Reader::new(Role::Server, limits);
     let mut buf = vec![0; READ_BYTES];
@@ -59,6 +59,7 @@ async fn run(mut socket: TcpStream, early: &[u8], clock: crate::clock::Clock) ->
             websocket::encode(&mut out, OpCode::Close, &websocket::close_payload(e.close_code(), &e.to_string()));
         }
         socket.write_all(&out).await?;
+        socket.flush().await?;
         out.clear();
         if closed || fed.is_err() {
             return socket.shutdown().await;

@@ -1,13 +1,13 @@
 //! What reaches a connection's task from elsewhere and needs its own state, in order: the outbox cannot carry it.
 
 use std::collections::VecDeque;
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::auth::AuthError;
 use crate::hub::Connection;
 use crate::protocol::Identity;
 use crate::server::accept::Slot;
+use crate::server::socket::Packed;
 use crate::websocket::Reader;
 
 /// Something for a task.
@@ -25,7 +25,7 @@ pub(super) enum Letter {
 
 /// A client that came back, with all its new connection's task had.
 pub(super) struct Newcomer {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Packed,
     pub(super) slot: Option<Slot>,
     pub(super) reader: Reader,
     /// What the socket was to be given yet.

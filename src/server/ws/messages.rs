@@ -10,6 +10,7 @@ use crate::hub::Connection;
 use crate::protocol::{BINARY, CloseCode, ConnectionInfo, ErrorCode, Event, ListenTarget, ProtocolError, ServerState};
 use crate::server::admin;
 use crate::server::api::health;
+use crate::server::peer::shown;
 use crate::server::state::App;
 use crate::session::{Effect, Query, Route};
 use crate::upstream::{Question, Reply};
@@ -21,6 +22,7 @@ impl Task {
     /// Takes a binary message.
     pub(super) fn binary(&mut self, payload: &[u8], now_us: u64, lane: &mut Lane) {
         lane.figures.message(BINARY);
+        self.connection.counters.last_message_ms.store(now_us / 1_000, Relaxed);
         match self.session.route_binary(payload) {
             Route::Audio { index, skip } => self.audio(index, &payload[skip..], now_us, lane),
             Route::OpenFirst(open) => {
@@ -41,6 +43,9 @@ impl Task {
         let message = self.session.read(text);
         let timed = !message.is_audio();
         lane.figures.message(message.kind());
+        if !message.is_heartbeat() {
+            self.connection.counters.last_message_ms.store(now_us / 1_000, Relaxed);
+        }
         if !message.is_audio()
             && let Err(e) = self.limits.message()
         {
@@ -216,7 +221,7 @@ pub(crate) fn connection_info(app: &App, c: &Connection) -> ConnectionInfo {
         client_id: c.client_id().to_owned(),
         user_id: identity.user_id.clone(),
         roles: identity.roles.clone(),
-        remote_addr: meta.remote_addr.to_string(),
+        remote_addr: shown(meta.remote_addr),
         user_agent: meta.user_agent.clone(),
         state: c.state(),
         connected_at: rfc3339(meta.connected_unix_ms),

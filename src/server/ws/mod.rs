@@ -26,7 +26,6 @@ use axum::response::Response;
 use hyper_util::rt::TokioIo;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -39,14 +38,16 @@ pub(super) use sessions::Sessions;
 
 use self::welcome::Guest;
 use super::accept::Slot;
-use super::guard::{self, Peer, Segment};
+use super::guard::{self, Segment};
 use super::lanes::Load;
+use super::peer::Peer;
 use super::problem::Problem;
 use super::router::Shared;
+use super::socket::Socket;
 use super::state::App;
 use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::hub::ConnectionMeta;
-use crate::protocol::{ErrorCode, NAME_PATTERN, check_name};
+use crate::protocol::{ErrorCode, NAME_PATTERN, ProtocolError, check_name};
 use crate::session::StreamDefaults;
 use crate::websocket;
 
@@ -54,6 +55,8 @@ use crate::websocket;
 pub(super) const STREAM_RESERVED_BYTES: u64 = 256 * 1024;
 /// The subprotocol's name.
 const SUBPROTOCOL: &str = "voxgate.v1";
+/// When a client refused for lack of room may try again.
+const RETRY_AFTER_MS: u64 = 2_000;
 /// What is kept of what a client calls itself.
 const USER_AGENT_CHARS_MAX: usize = 256;
 
@@ -69,6 +72,18 @@ impl Handover {
         Self { tasks, held: Arc::new(Mutex::new(Some((slot, load)))) }
     }
 
+    /// Counts the connection as the client's whom a trusted proxy names.
+    ///
+    /// # Errors
+    /// `RATE_LIMITED` where that one has all it may have.
+    fn count(&self, peer: Peer) -> Result<(), Problem> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((slot, _)) = held.as_mut().filter(|(slot, _)| slot.address.is_none()) else { return Ok(()) };
+        let counted = slot.addresses.count(peer.addr.ip()).filter(|c| !c.is_surplus).ok_or_else(crowded)?;
+        slot.address = Some(counted);
+        Ok(())
+    }
+
     fn take(&self) -> Option<(Slot, Load)> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((slot, _)) = &mut held {
@@ -76,6 +91,12 @@ impl Handover {
         }
         held
     }
+}
+
+/// What one is told whose address has all the connections it may have.
+pub(super) fn crowded() -> Problem {
+    let told = ProtocolError::new(ErrorCode::RateLimited, "your address has all the connections it may have");
+    Problem(told.retry_after_ms(RETRY_AFTER_MS))
 }
 
 /// The query of `/ws`; what else is in it is ignored.
@@ -140,7 +161,7 @@ async fn accept(
     let identity = guard::identify(app, peer, request.headers(), params.token.as_deref()).await?;
     let meta = ConnectionMeta {
         id: Uuid::now_v7(),
-        remote_addr: peer.0,
+        remote_addr: peer.addr,
         user_agent,
         connected_unix_ms: crate::clock::unix_ms(),
         connected_ms: app.clock.now_ms(),
@@ -163,7 +184,7 @@ async fn accept(
 /// Answers a handshake with 101 and runs `then` on the socket once the answer is out.
 fn switch<F, Fut>(mut request: Request, then: F) -> Result<Response, Problem>
 where
-    F: FnOnce(TcpStream, bytes::Bytes, (Slot, Load)) -> Fut + Send + 'static,
+    F: FnOnce(Socket, bytes::Bytes, (Slot, Load)) -> Fut + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
     let value = |name: header::HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
@@ -179,10 +200,11 @@ where
     let subprotocol = offers_subprotocol(request.headers());
     let internal = || Problem::new(ErrorCode::Internal, "the connection cannot be upgraded");
     let handover = request.extensions().get::<Handover>().cloned().ok_or_else(internal)?;
+    handover.count(*request.extensions().get::<Peer>().ok_or_else(internal)?)?;
     let upgrade = hyper::upgrade::on(&mut request);
     handover.tasks.clone().spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else { return };
         let Some(held) = handover.take() else { return };
         drop(handover);
         Box::pin(then(parts.io.into_inner(), parts.read_buf, held)).await;

@@ -87,6 +87,7 @@ impl Task {
             pipeline: StreamPipeline::new(settings, chain, sinks),
             live,
             recording: handle,
+            recording_fault_told: false,
             closing: None,
             end: End::No,
             frames_in: 0,

@@ -11,6 +11,7 @@ use crate::dialect::native;
 use crate::hub::Notice;
 use crate::protocol::Event;
 use crate::server::lanes::answers_together;
+use crate::server::socket::Socket;
 use crate::telemetry::{Fault, count};
 use crate::websocket::{self, OpCode};
 
@@ -92,6 +93,9 @@ impl Task {
             lane.out.clear();
             return;
         }
+        if self.has_unsent() && self.out.is_empty() && !self.flush(cx) {
+            self.lost();
+        }
         if !self.out.is_empty() {
             self.out.extend_from_slice(&lane.out);
             lane.out.clear();
@@ -120,11 +124,25 @@ impl Task {
             }
             lane.out.clear();
         }
-        if self.phase == Phase::Closing(0) && self.out.is_empty() {
+        if self.phase == Phase::Closing(0) && !self.has_unsent() {
             self.lost();
         }
         if self.out.len() > self.app.config.connections.queue_bytes {
             self.lost(); // a frame may be cut in the middle: not even a close can follow
+        }
+    }
+
+    /// Whether the client was not sent all it was told.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.out.is_empty() || self.socket.as_ref().is_some_and(Socket::has_unsent)
+    }
+
+    /// Sends on what TLS holds. False where the socket is broken.
+    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(socket) = self.socket.as_mut() else { return true };
+        match Pin::new(socket).poll_flush(cx) {
+            Poll::Ready(sent) => sent.is_ok(),
+            Poll::Pending => true,
         }
     }
 

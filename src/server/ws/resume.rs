@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::net::TcpStream;
-
 use super::lane::Lane;
 use super::mail::{Letter, Newcomer, Said};
 use super::task::{Phase, Task};
@@ -44,7 +42,7 @@ impl Task {
         let user_id = identity.user_id.clone();
         let id = reply_to.clone();
         let handed = app.sessions.hand_over(session_id, &resume_token, user_id.as_deref(), |token| {
-            let socket = self.socket.take()?.into_std().ok()?;
+            let socket = self.socket.take()?.pack().ok()?;
             let mut unsent = std::mem::take(&mut self.out);
             unsent.append(&mut lane.out);
             Some(Letter::Resumed(Box::new(Newcomer {
@@ -168,8 +166,9 @@ impl Task {
         self.connection.outbox.wake();
         let now_ms = lane.now_us / 1_000;
         self.connection.counters.last_activity_ms.store(now_ms, Relaxed);
+        self.connection.counters.last_message_ms.store(now_ms, Relaxed);
         self.streams.iter_mut().for_each(|s| s.heard_ms = now_ms);
-        (self.socket, self.slot, self.reader) = (TcpStream::from_std(socket).ok(), slot, Some(reader));
+        (self.socket, self.slot, self.reader) = (socket.unpack().ok(), slot, Some(reader));
         (self.out, self.deferred, self.pinged_ms, self.wrote_ms) = (unsent, false, None, now_ms);
         (self.phase, self.superseded, self.unsettled) = (Phase::Open, false, true);
         if self.socket.is_none() {
@@ -204,14 +203,14 @@ impl Task {
 
     /// The old socket may look alive still: whoever holds it is told that he is no more the one.
     fn part_with_old_socket(&mut self, lane: &mut Lane) {
-        let Some(old) = self.socket.take() else { return lane.out.clear() };
+        let Some(mut old) = self.socket.take() else { return lane.out.clear() };
         let mut last = std::mem::take(&mut self.out);
         last.append(&mut lane.out);
         if self.phase == Phase::Open {
             let reason = websocket::close_payload(CloseCode::Superseded.code(), "the session was resumed elsewhere");
             websocket::encode(&mut last, OpCode::Close, &reason);
         }
-        let _ = old.try_write(&last); // what it does not take nobody reads any more
+        old.try_write(&last); // what it does not take nobody reads any more
     }
 
     /// The client was heard on its new socket.

@@ -23,6 +23,9 @@ use crate::sink::recorder::{RecordError, Recorded, RecordingHandle};
 /// Output samples a stream may produce before others get their turn: two seconds of 16 kHz.
 const STEP_BUDGET_SAMPLES: usize = 32_000;
 
+/// The sink that records.
+const RECORDER: &str = "recorder";
+
 /// How a stream ends.
 #[derive(Debug)]
 pub(super) enum End {
@@ -44,6 +47,8 @@ pub(super) struct Stream {
     pub(super) pipeline: StreamPipeline,
     pub(super) live: Arc<LiveStream>,
     pub(super) recording: Option<RecordingHandle>,
+    /// The client knows that it ended before the stream.
+    pub(super) recording_fault_told: bool,
     pub(super) closing: Option<oneshot::Receiver<RecordingResult>>,
     pub(super) end: End,
     /// Frames that came, and who wants to know when which of them has passed.
@@ -316,15 +321,14 @@ impl Task {
                 Event::AudioLevel(AudioLevel { stream_id, at_ms, rms_dbfs, peak_dbfs, clipped })
             }
             SinkEvent::SpeechStarted { .. } | SinkEvent::SpeechEnded { .. } | SinkEvent::Level { .. } => return,
-            SinkEvent::Failed { sink, message } => {
+            SinkEvent::Failed { sink, by_limit, message } => {
                 let _span = s.span();
                 tracing::warn!(sink, message, "a sink failed");
-                let e = ProtocolError::new(
-                    ErrorCode::Internal,
-                    format!("{sink}: {message}; the stream goes on without it"),
-                )
-                .on_stream(stream_id)
-                .detail("sink", sink);
+                s.recording_fault_told |= sink == RECORDER;
+                let code = if by_limit { ErrorCode::QuotaExceeded } else { ErrorCode::Internal };
+                let e = ProtocolError::new(code, format!("{sink}: {message}; the stream goes on without it"))
+                    .on_stream(stream_id)
+                    .detail("sink", sink);
                 return self.fault(e, None, lane);
             }
         };
@@ -353,6 +357,7 @@ impl Task {
     fn poll_end(&mut self, at: usize, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
         let s = &mut self.streams[at];
         let End::Closing(reason, _) = s.end else { return false };
+        let mut fault = None;
         let recorded = match &mut s.closing {
             None => None,
             Some(closing) => match Pin::new(closing).poll(cx) {
@@ -361,12 +366,18 @@ impl Task {
                 Poll::Ready(Ok(Err(e))) => {
                     let _span = stream_span(&self.connection, s.live.meta.uid, &s.stream_id);
                     tracing::warn!(error = %e, "recording not closed");
+                    fault = (!s.recording_fault_told).then_some(e);
                     None
                 }
                 Poll::Ready(Err(_)) => None,
             },
         };
         self.tell(at, lane);
+        if let Some(e) = fault {
+            let by_limit = matches!(e, RecordError::Limit { .. });
+            let event = SinkEvent::Failed { sink: RECORDER, by_limit, message: e.to_string() };
+            self.tell_sink_event(at, event, lane);
+        }
         let mut s = self.streams.remove(at);
         s.unlist(&self.app);
         self.session.closed(s.index);

@@ -9,7 +9,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use uuid::Uuid;
 
@@ -21,6 +20,7 @@ use crate::hub::{Connection, OutboxItem};
 use crate::protocol::{CloseCode, EndReason, Event, ResumeRequest, ServerState};
 use crate::server::accept::Slot;
 use crate::server::lanes::served;
+use crate::server::socket::Socket;
 use crate::server::state::App;
 use crate::session::Session;
 use crate::telemetry::count;
@@ -51,7 +51,7 @@ pub(super) enum Phase {
 
 /// A socket, what reads its frames, and its place.
 pub(super) struct Wire {
-    pub(super) socket: TcpStream,
+    pub(super) socket: Socket,
     pub(super) reader: Reader,
     pub(super) slot: Slot,
 }
@@ -63,7 +63,7 @@ pub(super) struct Task {
     pub(super) app: Arc<App>,
     pub(super) connection: Arc<Connection>,
     /// None while the session waits for another.
-    pub(super) socket: Option<TcpStream>,
+    pub(super) socket: Option<Socket>,
     pub(super) phase: Phase,
     /// What the socket would not take yet, or is not to be given yet.
     pub(super) out: Vec<u8>,

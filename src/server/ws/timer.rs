@@ -48,7 +48,7 @@ impl Task {
         let config = &self.app.config.connections;
         let (interval_ms, timeout_ms) = (config.heartbeat_interval_ms, config.heartbeat_timeout_ms);
         let heard_ms = self.connection.counters.last_activity_ms.load(Relaxed);
-        let stuck = !self.out.is_empty() && now_ms.saturating_sub(self.wrote_ms) >= timeout_ms;
+        let stuck = self.has_unsent() && now_ms.saturating_sub(self.wrote_ms) >= timeout_ms;
         if stuck {
             self.lost(); // a close frame could not be written either
         } else if now_ms.saturating_sub(heard_ms) >= timeout_ms {
@@ -66,7 +66,7 @@ impl Task {
         if let Phase::Closing(until_ms) = self.phase {
             next_ms = next_ms.min(until_ms);
         }
-        if !self.streams.is_empty() || !self.out.is_empty() {
+        if !self.streams.is_empty() || self.has_unsent() {
             next_ms = next_ms.min(now_ms + TICK_MS);
         }
         if self.read_after_ms > now_ms {

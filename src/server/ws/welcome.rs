@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::net::TcpStream;
 use uuid::Uuid;
 
+use super::RETRY_AFTER_MS;
 use super::identity::{expires_ms, revoked};
 use super::mail::Mail;
 use super::task::{Task, Wire};
@@ -14,6 +14,7 @@ use crate::protocol::{
     CloseCode, ConnectionEstablished, ConnectionLimits, Event, HeartbeatInfo, Identity, ServerInfo, SessionInfo,
 };
 use crate::server::accept::Slot;
+use crate::server::socket::Socket;
 use crate::server::state::App;
 use crate::session::{Authentication, Session, SessionLimits, StreamDefaults};
 use crate::websocket::{self, Limits, OpCode, Reader, Role};
@@ -28,8 +29,6 @@ const STRANGER_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 const AUDIO_QUEUE_BYTES: usize = 128 * 1024;
 /// Conversations a connection may join.
 const CONVERSATIONS_MAX: usize = 32;
-/// When a client refused for lack of room may try again.
-const RETRY_AFTER_MS: u64 = 2_000;
 
 /// Someone whose handshake was accepted.
 pub(super) struct Guest {
@@ -44,9 +43,9 @@ pub(super) struct Guest {
 impl Guest {
     /// Makes its task, or refuses it. What lives as long as the connection is in the task and nothing else: the handshake's buffers are
     /// gone when this returns.
-    pub(super) fn welcome(self, app: &Arc<App>, socket: TcpStream, slot: Slot, early: &[u8]) -> Option<Task> {
+    pub(super) fn welcome(self, app: &Arc<App>, socket: Socket, slot: Slot, early: &[u8]) -> Option<Task> {
         if app.memory_is_short() {
-            refuse(&socket, CloseCode::Overloaded, "the server's memory is in use");
+            refuse(socket, CloseCode::Overloaded, "the server's memory is in use");
             return None;
         }
         let config = &app.config;
@@ -58,12 +57,13 @@ impl Guest {
         let connection = match app.connections.insert(self.client_id, self.meta, self.identity.clone(), outbox) {
             Ok(c) => c,
             Err(e) => {
-                refuse(&socket, e.close_code(), &e.to_string());
+                refuse(socket, e.close_code(), &e.to_string());
                 return None;
             }
         };
         let now_ms = app.clock.now_ms();
         connection.counters.last_activity_ms.store(now_ms, Relaxed);
+        connection.counters.last_message_ms.store(now_ms, Relaxed);
         if revoked(app, &connection) {
             connection.outbox.close(CloseCode::Unauthenticated, "the token has been revoked");
         }
@@ -99,12 +99,12 @@ fn limits(app: &App) -> SessionLimits {
 }
 
 /// Closes, saying why and when to come back.
-fn refuse(socket: &TcpStream, code: CloseCode, why: &str) {
+fn refuse(mut socket: Socket, code: CloseCode, why: &str) {
     let mut frame = Vec::new();
     let reason = format!("{why}; retry after {RETRY_AFTER_MS} ms");
     let reason = if code == CloseCode::Forbidden { why } else { &reason };
     websocket::encode(&mut frame, OpCode::Close, &websocket::close_payload(code.code(), reason));
-    let _ = socket.try_write(&frame); // a fresh socket takes 100 bytes, and if not, it is closed all the same
+    socket.try_write(&frame); // a fresh socket takes 100 bytes, and if not, it is closed all the same
 }
 
 fn hello(app: &App, connection: &Connection, resume_token: String) -> Event {

@@ -83,6 +83,12 @@ pub enum RecordError {
         /// What the system said.
         source: io::Error,
     },
+    /// The recording reached a limit that was set; what was written stays.
+    #[error("{message}")]
+    Limit {
+        /// For people.
+        message: String,
+    },
     /// The recording could not be written to its end; what was written stays.
     #[error("{message}")]
     Failed {
@@ -378,7 +384,7 @@ fn watch(core: &Arc<Core>) {
         for lane in open {
             let hangs = lane.lock().blocked_since.is_some_and(|since| since.elapsed() >= core.config.stall_limit);
             if hangs {
-                lane.fail("the disk is too slow");
+                lane.fail("the disk is too slow", false);
             }
         }
     }

@@ -65,8 +65,25 @@ pub(super) struct Inner {
     pub(super) ended: bool,
     /// No block is taken any more.
     pub(super) closed: bool,
-    pub(super) failure: Option<String>,
+    pub(super) failure: Option<Failure>,
     failure_told: bool,
+}
+
+/// Why a recording takes nothing any more.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    pub(super) message: String,
+    /// A limit that was set.
+    pub(super) by_limit: bool,
+}
+
+impl Failure {
+    pub(super) fn into_error(self) -> RecordError {
+        match self {
+            Self { message, by_limit: true } => RecordError::Limit { message },
+            Self { message, by_limit: false } => RecordError::Failed { message },
+        }
+    }
 }
 
 impl Lane {
@@ -109,10 +126,10 @@ impl Lane {
     }
 
     /// Gives up on the recording for the stream: it is told with its next block, the queue is emptied.
-    pub(super) fn fail(&self, message: &str) {
+    pub(super) fn fail(&self, message: &str, by_limit: bool) {
         let mut inner = self.lock();
         if inner.failure.is_none() {
-            inner.failure = Some(message.to_owned());
+            inner.failure = Some(Failure { message: message.to_owned(), by_limit });
         }
         inner.closed = true;
         inner.current.len = 0;
@@ -202,10 +219,10 @@ impl Drop for Recorder {
 }
 
 fn tell_failure(inner: &mut Inner, events: &mut Vec<SinkEvent>) {
-    if let Some(message) = &inner.failure
+    if let Some(Failure { message, by_limit }) = &inner.failure
         && !inner.failure_told
     {
-        events.push(SinkEvent::Failed { sink: "recorder", message: message.clone() });
+        events.push(SinkEvent::Failed { sink: "recorder", by_limit: *by_limit, message: message.clone() });
         inner.failure_told = true;
     }
 }
@@ -225,7 +242,7 @@ impl Sink for Recorder {
         let spec = *inner.spec.get_or_insert(block.spec);
         if spec != block.spec {
             drop(inner);
-            lane.fail("the stream's output format changed");
+            lane.fail("the stream's output format changed", false);
             tell_failure(&mut lane.lock(), events);
             return Push::Taken;
         }

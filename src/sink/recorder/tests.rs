@@ -167,7 +167,10 @@ fn a_disk_that_hangs_costs_the_recording_not_the_stream() {
     for _ in 0..5 {
         push(&mut recorder, MONO16, &ramp(4_096, 0), &mut events);
     }
-    assert_eq!(events, [SinkEvent::Failed { sink: "recorder", message: "the disk is too slow".to_owned() }]);
+    assert_eq!(
+        events,
+        [SinkEvent::Failed { sink: "recorder", by_limit: false, message: "the disk is too slow".to_owned() }]
+    );
     drop(held);
     let error = recorder.close("end").blocking_recv().unwrap().unwrap_err();
     assert_eq!(error.to_string(), "the disk is too slow");

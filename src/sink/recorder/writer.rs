@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::finisher::Job;
-use super::queue::{Buffer, End, Lane};
+use super::queue::{Buffer, End, Failure, Lane};
 use super::{Core, RecordError, RecordingMeta, RecordingState, meta, wav};
 
 /// Pause between two rounds: long enough that one wake-up serves many recordings, short beside a buffer's time (256 ms at 16 kHz mono).
@@ -293,7 +293,7 @@ fn serve(lane: &Arc<Lane>) {
         }
         let result = match failure {
             _ if disk.ended => Ok(()),
-            Some(message) => Err(Fault::Stalled(message)),
+            Some(failure) => Err(Fault::Stalled(failure.message)),
             None => disk.write(core),
         };
         for mut buffer in disk.taken.drain(..) {
@@ -313,7 +313,7 @@ fn serve(lane: &Arc<Lane>) {
 fn end_failed(lane: &Arc<Lane>, disk: &mut OpenFile, fault: &Fault) {
     let core = &lane.core;
     let message = fault.message();
-    lane.fail(&message);
+    lane.fail(&message, matches!(fault, Fault::FileLimit | Fault::Quota));
     if std::mem::replace(&mut disk.ended, true) {
         return;
     }
@@ -332,7 +332,7 @@ fn end_failed(lane: &Arc<Lane>, disk: &mut OpenFile, fault: &Fault) {
     core.note(disk.meta.clone());
 }
 
-fn finish(lane: &Arc<Lane>, disk: &mut OpenFile, end: End, failure: Option<String>) {
+fn finish(lane: &Arc<Lane>, disk: &mut OpenFile, end: End, failure: Option<Failure>) {
     let core = &lane.core;
     core.open().remove(&lane.id);
     let current = std::mem::replace(&mut lane.lock().current, Buffer { bytes: Box::new([]), len: 0 });
@@ -348,11 +348,11 @@ fn finish(lane: &Arc<Lane>, disk: &mut OpenFile, end: End, failure: Option<Strin
             }
         }
         End::Close { reason, reply } => {
-            if let Some(message) = failure {
+            if let Some(failure) = failure {
                 if !disk.ended {
-                    end_failed(lane, disk, &Fault::Stalled(message.clone()));
+                    end_failed(lane, disk, &Fault::Stalled(failure.message.clone()));
                 }
-                answer(reply, Err(RecordError::Failed { message }));
+                answer(reply, Err(failure.into_error()));
                 return;
             }
             if let Err(e) = disk.write_head(core) {

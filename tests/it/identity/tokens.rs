@@ -94,6 +94,8 @@ async fn a_stranger_hears_nothing_and_joins_when_he_is_known() {
             c.expect_error("FORBIDDEN").await;
             assert!(root.told().await.iter().all(|m| m["change"] != "joined"));
         }
+        c.close().await; // a dropped one would stay for the resume window, and be told
+        crate::limits::wait_for(&server, 1).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! A server on a free port with its data in a temporary folder, and a WebSocket client that is not ours (tungstenite).
 
+pub mod certs;
 pub mod jwt;
 pub mod process;
 pub mod sound;
@@ -103,7 +104,12 @@ pub struct Client {
 
 impl Client {
     pub async fn to(addr: SocketAddr, path: &str) -> Self {
-        let (mut ws, _) = tokio_tungstenite::connect_async(format!("ws://{addr}{path}")).await.unwrap();
+        let (ws, _) = tokio_tungstenite::connect_async(format!("ws://{addr}{path}")).await.unwrap();
+        Self::of(ws).await
+    }
+
+    /// Takes a socket whose handshake is done.
+    pub async fn of(mut ws: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         let hello = next_json(&mut ws).await;
         assert_eq!(hello["type"], "connection_established");
         Self::over(ws, hello)

@@ -10,6 +10,8 @@ use super::Client;
 /// A `voxgate serve` that dies with its owner.
 pub struct ServerProcess {
     pub addr: SocketAddr,
+    /// What its ready line says it speaks.
+    pub scheme: String,
     child: Child,
 }
 
@@ -47,8 +49,10 @@ impl ServerProcess {
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let addr = line.trim().strip_prefix("listening on http://").expect("the ready line").parse().unwrap();
-        Self { addr, child }
+        let ready = line.trim().strip_prefix("listening on ").expect("the ready line");
+        let (scheme, addr) = ready.split_once("://").expect("an address");
+        let (scheme, addr) = (scheme.to_owned(), addr.parse().unwrap());
+        Self { addr, scheme, child }
     }
 
     pub async fn connect(&self) -> Client {
@@ -59,6 +63,17 @@ impl ServerProcess {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by its name: TERM, INT.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end; the exit code.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     pub fn threads(&self) -> usize {
