@@ -12,7 +12,7 @@ use crate::clock::unix_ms;
 use crate::config::{AuthMode, Config, Durability, ResponderKind};
 use crate::journal::{Found, Journal, JournalFolderError, JournalLimits};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
-use crate::server::{AcceptError, App, Lanes, Listener, Parts, RecordingIndex, TlsError};
+use crate::server::{AcceptError, App, Lanes, Listener, Parts, RecordingIndex, TlsError, monitor};
 use crate::sink::recorder::{RecordError, RecorderConfig, RecorderService};
 use crate::store::{self, Store, StoreError, StoreOptions};
 use crate::upstream::{Echo, OpenAi, OpenAiError, OpenAiSettings, RESPONDER, Responder};
@@ -98,6 +98,7 @@ impl Server {
         };
         let local_addr = listener.local_addr()?;
         let lanes = Lanes::start(&app, found)?;
+        services.spawn(|stop| monitor(Arc::clone(&app), stop));
         let thread = std::thread::Builder::new().name("accept".to_owned()).spawn({
             let app = Arc::clone(&app);
             move || {

@@ -61,7 +61,7 @@ section! {
         format: LogFormat = LogFormat::Auto,
         /// `error`, `warn`, `info`, `debug`, `trace`, `off`, or by module: `info,voxgate::server=debug`.
         level: String = "info".to_owned(),
-        /// A file that gets the log too.
+        /// A file that gets the log too: a new one each day, two weeks of them kept; this name leads to the newest.
         file: Option<PathBuf> = None,
     }
 }
@@ -115,8 +115,13 @@ impl ResponderConfig {
 }
 
 impl LogConfig {
+    /// Whether a text is what `level` may be.
+    pub fn is_level(text: &str) -> bool {
+        text.split(',').all(is_log_directive)
+    }
+
     pub(super) fn check(&self, checker: &mut Checker<'_>) {
-        if !self.level.split(',').all(is_log_directive) {
+        if !Self::is_level(&self.level) {
             checker.fault(
                 "log.level",
                 format!("'{}' is not a level", self.level),

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::{self, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::connection::{Connection, ConnectionMeta};
+use super::connection::{Connection, ConnectionMeta, Counters};
 use super::outbox::OutboxLimits;
 use crate::config::{ConnectionsConfig, OnDuplicate};
 use crate::protocol::{BroadcastTarget, CloseCode, Identity};
@@ -82,6 +82,29 @@ impl Refused {
     }
 }
 
+/// What connections sent and received, added up, those that are gone included: it only grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of Counters")]
+pub struct Traffic {
+    pub messages_in: u64,
+    pub messages_out: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub errors: u64,
+    /// Connections there ever were.
+    pub opened: u64,
+}
+
+impl Traffic {
+    fn take_in(&mut self, c: &Counters) {
+        self.messages_in += c.messages_in.load(Relaxed);
+        self.messages_out += c.messages_out.load(Relaxed);
+        self.bytes_in += c.bytes_in.load(Relaxed);
+        self.bytes_out += c.bytes_out.load(Relaxed);
+        self.errors += c.errors.load(Relaxed);
+    }
+}
+
 /// Connections by something several may share.
 type Groups<K> = HashMap<K, Vec<Arc<Connection>>>;
 
@@ -92,6 +115,8 @@ struct Index {
     by_client: Groups<String>,
     by_user: Groups<String>,
     detached: usize,
+    /// What those sent and received that are gone.
+    retired: Traffic,
 }
 
 /// Every live connection, and those whose socket is gone but may come back.
@@ -142,6 +167,7 @@ impl Connections {
         if let Some(identity) = identity {
             self.let_in(&mut index, &connection, identity)?;
         }
+        index.retired.opened += 1;
         index.by_id.insert(id, Arc::clone(&connection));
         index.by_session.insert(connection.session_id(), Arc::clone(&connection));
         Ok(connection)
@@ -201,6 +227,7 @@ impl Connections {
         if index.by_id.get(&id).is_some_and(|c| Arc::ptr_eq(c, connection)) {
             index.by_id.remove(&id);
             index.detached -= usize::from(connection.is_detached());
+            index.retired.take_in(&connection.counters);
         }
         index.by_session.remove(&connection.session_id());
         leave(&mut index.by_client, connection.client_id(), connection);
@@ -271,6 +298,17 @@ impl Connections {
     /// Calls `f` for each, in no order, without a list of them being made. `f` must not call the registry.
     pub fn for_each(&self, mut f: impl FnMut(&Arc<Connection>)) {
         self.lock().by_id.values().for_each(&mut f);
+    }
+
+    /// Calls `f` for each, in no order, and adds up what all there ever were sent and received. `f` must not call the registry.
+    pub fn survey(&self, mut f: impl FnMut(&Arc<Connection>)) -> Traffic {
+        let index = self.lock();
+        let mut traffic = index.retired;
+        for c in index.by_id.values() {
+            traffic.take_in(&c.counters);
+            f(c);
+        }
+        traffic
     }
 
     /// The same, but for those who have not said who they are: nothing is told to strangers.

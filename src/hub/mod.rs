@@ -11,8 +11,8 @@ mod streams;
 mod tests;
 
 pub use connection::{Connection, ConnectionMeta, Counters};
-pub use connections::{Admission, Connections, Refused};
+pub use connections::{Admission, Connections, Refused, Traffic};
 pub use conversations::{Conversations, Joined};
 pub use notice::Notice;
 pub use outbox::{Closing, Left, Outbox, OutboxItem, OutboxLimits};
-pub use streams::{Directory, Listening, LiveStream, LiveStreamMeta};
+pub use streams::{Directory, Listening, LiveStream, LiveStreamMeta, StreamTotals};

@@ -1,6 +1,6 @@
 //! The directory of running streams, and who listens to each. A speaker's block is encoded once, whoever listens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,6 +50,8 @@ pub struct LiveStream {
     pub channels: AtomicU16,
     /// Position on its timeline in milliseconds.
     pub position_ms: AtomicU64,
+    /// Audio that waited to be decoded at its last acknowledgement, in milliseconds.
+    pub buffered_ms: AtomicU64,
     listeners: Mutex<Vec<Listener>>,
     listener_count: AtomicUsize,
 }
@@ -121,6 +123,21 @@ impl Publish for LiveStream {
     }
 }
 
+/// Figures of all streams there ever were.
+#[derive(Clone, Debug, Default)]
+pub struct StreamTotals {
+    /// Those that run.
+    pub open: usize,
+    /// Those that were begun, by encoding.
+    pub started: BTreeMap<&'static str, u64>,
+    /// Audio that came out of them, in milliseconds.
+    pub audio_ms: u64,
+    /// Audio that waits to be decoded, in milliseconds.
+    pub buffered_ms: u64,
+    /// Who listens, counted once a stream.
+    pub listeners: usize,
+}
+
 /// What a new listener hears.
 #[derive(Debug)]
 pub struct Listening {
@@ -138,6 +155,9 @@ struct Index {
     /// Where the search for a free one begins, so that an index comes back as late as possible.
     next: usize,
     conversations: HashMap<String, Vec<Listener>>,
+    started: BTreeMap<&'static str, u64>,
+    /// Audio of the streams that ended.
+    retired_ms: u64,
 }
 
 /// Every running stream.
@@ -180,9 +200,11 @@ impl Directory {
             listen_index,
             channels: AtomicU16::new(0),
             position_ms: AtomicU64::new(0),
+            buffered_ms: AtomicU64::new(0),
             listeners: Mutex::default(),
             listener_count: AtomicUsize::new(0),
         });
+        *index.started.entry(stream.meta.encoding.name()).or_default() += 1;
         index.by_uid.insert(stream.meta.uid, Arc::clone(&stream));
         if let Some(c) = &stream.meta.conversation_id {
             for l in index.conversations.get(c).into_iter().flatten() {
@@ -204,6 +226,7 @@ impl Directory {
             return false;
         }
         index.taken[usize::from(stream.listen_index)] = false;
+        index.retired_ms += stream.position_ms.load(Ordering::Relaxed);
         if let Some(c) = &stream.meta.conversation_id {
             for l in index.conversations.get(c).into_iter().flatten() {
                 l.connection.outbox.send(&Event::ListeningChanged {
@@ -214,6 +237,23 @@ impl Directory {
             }
         }
         true
+    }
+
+    /// Adds up the figures of all streams, those that ended included.
+    pub fn survey(&self) -> StreamTotals {
+        let index = lock(&self.index);
+        let mut sums = StreamTotals {
+            open: index.by_uid.len(),
+            started: index.started.clone(),
+            audio_ms: index.retired_ms,
+            ..StreamTotals::default()
+        };
+        for s in index.by_uid.values() {
+            sums.audio_ms += s.position_ms.load(Ordering::Relaxed);
+            sums.buffered_ms += s.buffered_ms.load(Ordering::Relaxed);
+            sums.listeners += s.listener_count.load(Ordering::Relaxed);
+        }
+        sums
     }
 
     /// The streams one connection sends.

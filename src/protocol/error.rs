@@ -18,6 +18,18 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// What went wrong, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -79,6 +91,39 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvalidJson => "INVALID_JSON",
+            Self::InvalidMessage => "INVALID_MESSAGE",
+            Self::UnknownMessageType => "UNKNOWN_MESSAGE_TYPE",
+            Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
+            Self::InvalidBase64 => "INVALID_BASE64",
+            Self::FormatRequired => "FORMAT_REQUIRED",
+            Self::UnsupportedFormat => "UNSUPPORTED_FORMAT",
+            Self::DecodeFailed => "DECODE_FAILED",
+            Self::AudioGap => "AUDIO_GAP",
+            Self::StreamNotFound => "STREAM_NOT_FOUND",
+            Self::StreamExists => "STREAM_EXISTS",
+            Self::StreamLimit => "STREAM_LIMIT",
+            Self::StreamStalled => "STREAM_STALLED",
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::TokenInvalid => "TOKEN_INVALID",
+            Self::TokenExpired => "TOKEN_EXPIRED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::ConversationLimit => "CONVERSATION_LIMIT",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::ResumeFailed => "RESUME_FAILED",
+            Self::SlowConsumer => "SLOW_CONSUMER",
+            Self::Overloaded => "OVERLOADED",
+            Self::Draining => "DRAINING",
+            Self::UpstreamUnavailable => "UPSTREAM_UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+
     /// Whether it counts towards the faults in a row that close a connection.
     pub fn is_fault(self) -> bool {
         matches!(self, Self::InvalidJson | Self::InvalidMessage | Self::UnknownMessageType | Self::InvalidBase64)

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::audio::{AudioDropped, AudioEnded, AudioLevel, AudioReceived, AudioStarted, ChannelsInfo};
 use super::error::ProtocolError;
 use super::json::Json;
+use super::monitoring::{ConnectionRow, ErrorEntry, MetricsPoint};
 use super::names::Topic;
 use super::people::{AlertSeverity, HistoryMessage, Member, MemberId, PresenceChange};
 
@@ -172,6 +173,25 @@ pub enum Event {
     },
     /// A message or a stream failed. The socket and the other streams go on, unless a close frame follows.
     Error(ProtocolError),
+    /// The server's figures, each second.
+    Metrics(Box<MetricsPoint>),
+    /// Who came and went in the last second.
+    Connections {
+        /// So many there are now.
+        connections: usize,
+        /// Sessions whose client may come back.
+        recovering: usize,
+        opened: Vec<ConnectionRow>,
+        closed: Vec<ConnectionRow>,
+        /// Of those that came or went and have no row.
+        more: usize,
+    },
+    /// What went wrong in the last second.
+    Errors {
+        errors: Vec<ErrorEntry>,
+        /// Of those that have no row.
+        more: u64,
+    },
 }
 
 impl Event {
@@ -192,6 +212,9 @@ impl Event {
             | Self::Presence { .. }
             | Self::History { .. }
             | Self::Preferences { .. }
+            | Self::Metrics(_)
+            | Self::Connections { .. }
+            | Self::Errors { .. }
             | Self::Resumed { .. }
             | Self::AdminResult { .. } => false,
             Self::Authenticated { .. }

@@ -8,6 +8,8 @@ mod error;
 mod event;
 mod identity;
 mod json;
+mod kinds;
+mod monitoring;
 mod names;
 mod people;
 mod timestamp;
@@ -28,6 +30,8 @@ pub use event::{
 };
 pub use identity::{ConversationRule, Identity};
 pub use json::Json;
+pub use kinds::{BINARY, MESSAGE_TYPES, UNREADABLE};
+pub use monitoring::{ConnectionRow, ErrorEntry, MetricsPoint};
 pub use names::{EventSet, IdError, NAME_CHARS_MAX, NAME_PATTERN, Topic, check_name};
 pub use people::{AlertSeverity, HistoryMessage, Member, MemberId, PresenceChange};
 pub use timestamp::Timestamp;

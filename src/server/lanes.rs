@@ -1,6 +1,6 @@
 //! Worker threads: each runs its own connections to their end on a runtime of its own, so that a frame never changes thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -12,14 +12,18 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::accept::Slot;
+use super::monitor;
 use super::pace::Pace;
 use super::router::Routes;
 use super::state::App;
 use super::ws::Restored;
 use crate::journal::Found;
+use crate::telemetry::LaneFigures;
 
 /// Accepted sockets that may wait for a worker; the accept loop waits beyond that, and the kernel's own queue fills.
 const HANDOVER_MAX: usize = 1_024;
+/// How often a worker's timer is looked at: several times a sample, and an idle server still sleeps.
+const LAG_EVERY: Duration = Duration::from_millis(250);
 /// What a worker's connections may take to come to their end once the drain time is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -88,8 +92,27 @@ impl Lanes {
 }
 
 thread_local! {
+    static FIGURES: OnceCell<Arc<LaneFigures>> = const { OnceCell::new() };
     static SERVED: Cell<u32> = const { Cell::new(0) };
     static PACE: Cell<Pace> = const { Cell::new(Pace::new()) };
+}
+
+/// What this worker counts; of other threads nobody asks.
+pub(super) fn figures() -> Arc<LaneFigures> {
+    FIGURES.with(|f| Arc::clone(f.get_or_init(Arc::default)))
+}
+
+/// How late this thread's timer is called, again and again: its connections wait as long for each other.
+async fn measure_lag(app: Arc<App>, figures: Arc<LaneFigures>) {
+    let mut due = tokio::time::Instant::now();
+    loop {
+        figures.alive_ms.store(app.clock.now_ms(), Ordering::Relaxed);
+        due += LAG_EVERY;
+        tokio::time::sleep_until(due).await;
+        let now = tokio::time::Instant::now();
+        figures.lag.add(u64::try_from(now.duration_since(due).as_micros()).unwrap_or(u64::MAX));
+        due = now;
+    }
 }
 
 /// Counts a socket that this worker served.
@@ -117,12 +140,17 @@ impl Lane {
         let (hand, mut taken) = mpsc::channel::<(Accepted, Load)>(HANDOVER_MAX);
         let load = Arc::new(AtomicUsize::new(restored.len()));
         let restored: Vec<_> = restored.into_iter().map(|r| (r, Load(Arc::clone(&load)))).collect();
+        let figures = Arc::new(LaneFigures::default());
+        figures.alive_ms.store(app.clock.now_ms(), Ordering::Relaxed);
+        app.monitor.add_lane(monitor::Lane { figures: Arc::clone(&figures), load: Arc::clone(&load) });
         let started = Instant::now();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .on_thread_park(move || gather(started))
             .build()?;
+        let own = Arc::clone(&figures);
         let work = async move {
+            tokio::spawn(measure_lag(Arc::clone(&app), figures)); // until the runtime ends
             let tasks = TaskTracker::new();
             let routes = Routes::new(&app, &tasks);
             for (session, load) in restored {
@@ -143,6 +171,7 @@ impl Lane {
             }
         };
         let thread = std::thread::Builder::new().name(format!("lane-{number}")).spawn(move || {
+            FIGURES.with(|f| f.set(own)).expect("a new thread has none");
             runtime.block_on(work);
             runtime.shutdown_timeout(Duration::from_millis(100));
         })?;

@@ -23,7 +23,7 @@ use super::problem::{self, Problem};
 use super::socket::Socket;
 use super::state::App;
 use super::ws::Handover;
-use super::{api, documents, pages, ws};
+use super::{api, dashboard, documents, monitor, pages, ws};
 use crate::protocol::{ErrorCode, ProtocolError};
 
 /// The shared state in handlers.
@@ -144,6 +144,16 @@ fn router(app: &Arc<App>) -> Router {
         .route("/api/decode", post(api::decode::decode))
         .route("/api/openapi.json", get(documents::openapi))
         .route("/admin/circuit-breakers/reset", post(api::breakers::reset))
+        .route("/admin/errors/recent", get(api::monitoring::recent))
+        .route("/admin/monitoring/reset", post(api::monitoring::reset))
+        .route("/admin/log-level", get(api::monitoring::log_level).post(api::monitoring::set_log_level))
+        .route("/metrics", get(api::monitoring::metrics))
+        .route("/monitoring/dashboard", get(dashboard::index))
+        .route("/monitoring/dashboard/{file}", get(dashboard::file))
+        .route("/monitoring/metrics", get(api::monitoring::series))
+        .route("/monitoring/realtime", get(api::monitoring::realtime))
+        .route("/monitoring/connections", get(api::monitoring::connections))
+        .route("/monitoring/errors", get(api::monitoring::errors))
         .route("/", get(pages::index))
         .route("/page/{file}", get(pages::file));
     if app.config.server.echo {
@@ -158,5 +168,6 @@ fn router(app: &Arc<App>) -> Router {
         .layer(cross_origin(app))
         .layer(middleware::from_fn_with_state(Arc::clone(app), guard::check_origin))
         .layer(middleware::from_fn(problem::mend))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), monitor::count_response))
         .with_state(Arc::clone(app))
 }

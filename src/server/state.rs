@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::index::RecordingIndex;
+use super::monitor::{HealthStatus, Monitor, assess};
 use super::tls::{ServerTls, TlsError};
 use super::ws::Sessions;
 use crate::auth::Authenticator;
@@ -61,6 +62,8 @@ pub struct App {
     pub decode_places: Semaphore,
     /// What the process uses.
     pub system: SystemMeter,
+    /// What is known of it beside its state.
+    pub(super) monitor: Arc<Monitor>,
     /// This server's name among others.
     pub node: String,
     /// Cancelled when the server begins to drain.
@@ -87,18 +90,6 @@ pub struct Parts {
     pub auth: Option<Arc<Authenticator>>,
 }
 
-/// How healthy the server is (protocol section 8).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum HealthStatus {
-    /// All well.
-    Healthy,
-    /// Something fails, audio flows.
-    Degraded,
-    /// No new work is taken.
-    Unhealthy,
-}
-
 impl App {
     /// The shared state of a server that has not begun to listen.
     ///
@@ -109,6 +100,9 @@ impl App {
         let streams = Directory::new(config.audio.max_streams);
         let memory = MemoryBudget::new(config.audio.memory_budget_bytes);
         let admission = Admission::new(config.server.max_connections, &config.connections);
+        let clock = Clock::start();
+        let monitor = Monitor::new(&config.monitoring, clock);
+        monitor.watch(&breakers);
         // Those that cannot be read were told as faults of the configuration; here they allow nobody.
         let origins = config.server.allowed_origins.iter().filter_map(|o| OriginRule::parse(o).ok()).collect();
         let tls = match (&config.server.tls_cert, &config.server.tls_key) {
@@ -117,7 +111,8 @@ impl App {
         };
         Ok(Arc::new(Self {
             config,
-            clock: Clock::start(),
+            clock,
+            monitor,
             connections: Connections::new(admission),
             sessions: Sessions::default(),
             conversations: Conversations::default(),
@@ -175,18 +170,7 @@ impl App {
 
     /// How healthy the server is.
     pub fn health(&self) -> HealthStatus {
-        if self.drain_deadline_ms().is_some() {
-            HealthStatus::Unhealthy
-        } else if self.recorder.as_ref().is_some_and(|r| r.status().degraded)
-            || !self.store.status().healthy
-            || self.journal.as_ref().is_some_and(|j| j.status().degraded)
-            || self.memory_is_short()
-            || !self.breakers.all_closed()
-        {
-            HealthStatus::Degraded
-        } else {
-            HealthStatus::Healthy
-        }
+        assess(self).0
     }
 
     /// Whether the memory budget has no room for one more ordinary stream.
@@ -203,7 +187,7 @@ impl App {
                 ServerState::Draining { uptime_ms, connections, streams, deadline_ms: deadline.saturating_sub(now_ms) }
             }
             (None, HealthStatus::Healthy) => ServerState::Ok { uptime_ms, connections, streams },
-            (None, HealthStatus::Degraded | HealthStatus::Unhealthy) => {
+            (None, HealthStatus::Degraded | HealthStatus::Unhealthy | HealthStatus::Critical) => {
                 ServerState::Degraded { uptime_ms, connections, streams }
             }
         }

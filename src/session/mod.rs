@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::dialect::native;
 use crate::protocol::{
-    CloseCode, Command, Envelope, ErrorCode, Event, EventSet, Identity, ProtocolError, ResumedStream, Topic,
+    CloseCode, Command, Envelope, ErrorCode, Event, EventSet, Identity, ProtocolError, ResumedStream, Topic, UNREADABLE,
 };
 
 pub use effect::{Effect, OpenStream, Query, SessionLimits, StreamDefaults};
@@ -43,6 +43,11 @@ impl Message<'_> {
     /// Whether it is audio, which flow control bounds and no rate does.
     pub fn is_audio(&self) -> bool {
         matches!(self.0, Ok(Envelope { command: Command::AudioData(_), .. }))
+    }
+
+    /// The number of its type in [`MESSAGE_TYPES`](crate::protocol::MESSAGE_TYPES).
+    pub fn kind(&self) -> usize {
+        self.0.as_ref().map_or(UNREADABLE, |m| m.command.kind())
     }
 
     /// Whether it only says that the client is there.

@@ -1,24 +1,46 @@
-//! What the server tells of itself to who runs it: structured logs. Knows no connection; fields come with each line.
+//! What the server tells of itself to who runs it: structured logs, figures, their history, the error journal. Knows no connection;
+//! ids come with each line and each error.
 
+mod figures;
+mod histogram;
+mod journal;
 mod line;
+mod series;
 mod system;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::fs::OpenOptions;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
-use std::path::PathBuf;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
 
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::Layered;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use crate::config::{LogConfig, LogFormat};
 use line::LineWriter;
 
+pub use figures::{CLOSE_CODES, END_REASONS, LaneFigures, LaneTotals, OTHER_CODE};
+pub use histogram::{Durations, Histogram, count};
+pub use journal::{ENTRIES_MAX, Fault, Journal, MINUTES_MAX, MinuteOfErrors, Part, Summary};
+pub use series::{History, Series, Trend, Window};
 pub use system::{SystemMeter, SystemReading};
+
+/// Characters of faulty directives that are shown to who sent them.
+const DIRECTIVES_SHOWN: usize = 64;
+/// Days of logs that are kept: two weeks.
+const LOG_FILES_MAX: usize = 14;
+
+/// What the filter stands on.
+type Lines = Layered<Vec<Box<dyn Layer<Registry> + Send + Sync>>, Registry>;
+
+/// What decides which lines are written; a process has one.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Lines>> = OnceLock::new();
 
 /// Why logs cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +48,11 @@ pub enum LogError {
     /// The level's directives.
     #[error("log.level: {0}")]
     Level(#[from] ParseError),
+    /// Not directives at all.
+    #[error(
+        "'{0}' is not a level: use error, warn, info, debug, trace or off, or by module: info,voxgate::server=debug"
+    )]
+    Directives(String),
     /// The file.
     #[error("log.file {}: {source}", path.display())]
     File {
@@ -37,6 +64,9 @@ pub enum LogError {
     /// A subscriber is there already.
     #[error("logs are set up already")]
     Twice,
+    /// There is none, so it has no level.
+    #[error("this process logs nothing, or by other means")]
+    NotSetUp,
 }
 
 /// Sends log lines to standard error, and to the configured file as JSON; panics among them. Control characters in fields are escaped,
@@ -60,18 +90,58 @@ pub fn init(config: &LogConfig) -> Result<(), LogError> {
     };
     let mut layers = vec![stderr];
     if let Some(path) = &config.file {
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .map_err(|source| LogError::File { path: path.clone(), source })?;
-        let writer = Mutex::new(LineWriter::new(file, false));
+        let writer = Mutex::new(LineWriter::new(daily(path)?, false));
         layers.push(fmt::layer().json().flatten_event(true).with_writer(writer).boxed());
     }
     let filter = EnvFilter::try_new(&config.level)?;
+    let (filter, handle) = reload::Layer::new(filter);
     tracing_subscriber::registry().with(layers).with(filter).try_init().map_err(|_| LogError::Twice)?;
+    let _ = FILTER.set(handle); // a second subscriber was refused just now
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// A file a day, `NAME.2026-01-02.EXT` beside the configured `NAME.EXT`, which leads to the newest; the oldest go.
+fn daily(path: &Path) -> Result<RollingFileAppender, LogError> {
+    let part = |p: Option<&OsStr>| p.map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut files = RollingFileAppender::builder()
+        .rotation(Rotation::DAILY)
+        .filename_prefix(part(path.file_stem()))
+        .latest_symlink(part(path.file_name()))
+        .max_log_files(LOG_FILES_MAX);
+    if path.extension().is_some() {
+        files = files.filename_suffix(part(path.extension()));
+    }
+    let fail = |source| LogError::File { path: path.to_owned(), source };
+    // The link holds the path as it is given here: a relative one would be looked for in the wrong place.
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    let folder = folder.canonicalize().map_err(fail)?;
+    files.build(folder).map_err(|e| fail(io::Error::other(e)))
+}
+
+/// What is logged now, as directives.
+///
+/// # Errors
+/// [`LogError::NotSetUp`].
+pub fn level() -> Result<String, LogError> {
+    let handle = FILTER.get().ok_or(LogError::NotSetUp)?;
+    handle.with_current(ToString::to_string).map_err(|_| LogError::NotSetUp)
+}
+
+/// Logs by other directives from now on. Returns those before.
+///
+/// # Errors
+/// [`LogError::Directives`] and [`LogError::Level`] for the directives, [`LogError::NotSetUp`].
+pub fn set_level(directives: &str) -> Result<String, LogError> {
+    // The filter itself takes any word for the name of a module.
+    if !LogConfig::is_level(directives) {
+        return Err(LogError::Directives(directives.chars().take(DIRECTIVES_SHOWN).collect()));
+    }
+    let filter = EnvFilter::try_new(directives)?;
+    let before = level()?;
+    FILTER.get().ok_or(LogError::NotSetUp)?.reload(filter).map_err(|_| LogError::NotSetUp)?;
+    Ok(before)
 }
 
 /// A panic is a log line like others: what the standard library would print is several, and no JSON.

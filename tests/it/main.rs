@@ -12,6 +12,7 @@ mod identity;
 mod journal;
 mod limits;
 mod logs;
+mod monitoring;
 mod people;
 mod replay;
 mod responder;

@@ -1,5 +1,7 @@
 //! `/health*`: how the server is.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,8 +12,10 @@ use serde_json::{Map, Value, json};
 use crate::clock;
 use crate::resilience::BreakerState;
 use crate::server::guard::Admin;
+use crate::server::monitor::{Finding, HealthStatus, assess};
 use crate::server::router::Shared;
-use crate::server::state::{App, HealthStatus};
+use crate::server::state::App;
+use crate::telemetry::SystemReading;
 use crate::upstream::RESPONDER;
 
 /// How the server is.
@@ -29,21 +33,39 @@ pub(in crate::server) struct DetailedHealth {
     #[serde(flatten)]
     brief: Health,
     uptime_ms: u64,
+    /// What keeps it from being well.
+    findings: Vec<Finding>,
     components: Components,
     circuit_breakers: Vec<Breaker>,
+    errors: ErrorRates,
+    system: SystemReading,
+}
+
+/// Minutes of [`ErrorRates`].
+const ERROR_MINUTES: u64 = 5;
+
+/// Errors of the last minutes.
+#[derive(Serialize, JsonSchema)]
+struct ErrorRates {
+    minutes: u64,
+    total: u64,
+    per_minute: f64,
+    by_kind: BTreeMap<&'static str, u64>,
+    by_severity: BTreeMap<&'static str, u64>,
 }
 
 /// The parts of the server. Each has a `status`: `healthy`, `degraded` or `off`.
 #[derive(Serialize, JsonSchema)]
-struct Components {
+pub(super) struct Components {
     recorder: Map<String, Value>,
     streams: Map<String, Value>,
     responder: Map<String, Value>,
+    store: Map<String, Value>,
 }
 
 /// A service that is left alone for a while when it fails too often.
 #[derive(Serialize, JsonSchema)]
-struct Breaker {
+pub(super) struct Breaker {
     name: &'static str,
     state: BreakerState,
     /// Failures in a row.
@@ -74,7 +96,7 @@ pub(in crate::server) async fn live(State(app): State<Shared>) -> Json<Health> {
 pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Health>) {
     let status = match app.health() {
         HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
-        HealthStatus::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+        HealthStatus::Unhealthy | HealthStatus::Critical => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, Json(brief(&app)))
 }
@@ -100,6 +122,19 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn detail(app: &App) -> DetailedHealth {
+    DetailedHealth {
+        brief: brief(app),
+        uptime_ms: app.clock.now_ms(),
+        findings: assess(app).1,
+        components: components(app),
+        circuit_breakers: breakers(app),
+        errors: errors(app),
+        system: app.system.read(),
+    }
+}
+
+/// The state of each part.
+pub(super) fn components(app: &App) -> Components {
     let recorder = match &app.recorder {
         None => json!({"status": "off"}),
         Some(r) => {
@@ -116,15 +151,28 @@ fn detail(app: &App) -> DetailedHealth {
         "memory_reserved_bytes": app.memory.used_bytes(),
         "memory_budget_bytes": app.config.audio.memory_budget_bytes,
     });
-    DetailedHealth {
-        brief: brief(app),
-        uptime_ms: app.clock.now_ms(),
-        components: Components {
-            recorder: object(recorder),
-            streams: object(streams),
-            responder: object(responder(app)),
-        },
-        circuit_breakers: breakers(app),
+    let s = app.store.status();
+    let store = json!({
+        "status": if s.healthy { "healthy" } else { "degraded" },
+        "queued": s.queued, "writes": s.writes, "commits": s.commits, "last_error": s.last_error,
+    });
+    Components {
+        recorder: object(recorder),
+        streams: object(streams),
+        responder: object(responder(app)),
+        store: object(store),
+    }
+}
+
+/// Error rates of the last minutes.
+fn errors(app: &App) -> ErrorRates {
+    let s = app.monitor.journal.summary(ERROR_MINUTES);
+    ErrorRates {
+        minutes: ERROR_MINUTES,
+        total: s.total,
+        per_minute: s.per_minute,
+        by_kind: s.by_kind,
+        by_severity: s.by_severity,
     }
 }
 
@@ -140,7 +188,8 @@ fn responder(app: &App) -> Value {
     })
 }
 
-fn breakers(app: &App) -> Vec<Breaker> {
+/// The state of each circuit breaker.
+pub(super) fn breakers(app: &App) -> Vec<Breaker> {
     let one = |b: crate::resilience::BreakerStatus| Breaker {
         name: b.name,
         state: b.state,

@@ -6,6 +6,7 @@ pub(super) mod connections;
 pub(super) mod conversations;
 pub(super) mod decode;
 pub(super) mod health;
+pub(super) mod monitoring;
 pub(super) mod recordings;
 pub(super) mod revocations;
 pub(super) mod sessions;

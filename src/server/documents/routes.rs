@@ -6,7 +6,8 @@ use crate::dialect::native::{BroadcastBody, ContentBody};
 use crate::protocol::{ConnectionInfo, HistoryMessage};
 use crate::server::admin::ConnectionStats;
 use crate::server::api::{
-    Disconnected, List, Page, breakers, broadcast, connections, conversations, decode, health, revocations, sessions,
+    Disconnected, List, Page, breakers, broadcast, connections, conversations, decode, health, monitoring, revocations,
+    sessions,
 };
 use crate::server::ws;
 use crate::sink::recorder::RecordingMeta;
@@ -186,6 +187,33 @@ pub(super) const ROUTES: &[Route] = routes! {
     POST "/admin/circuit-breakers/reset" "resetBreakers" "administration" Administrator "Lets calls to a service through again, without a body to all."
         body(JSON, false, of::<breakers::Reset>)
         => [200 "Which are closed now." Json(of::<breakers::ResetBreakers>)] [400, 404];
+    GET "/admin/errors/recent" "recentErrors" "administration" Administrator "The error journal, newest first."
+        query(monitoring::Minutes)
+        => [200 "Its entries." Json(object)] [400];
+    POST "/admin/monitoring/reset" "resetMonitoring" "administration" Administrator "Forgets the history of figures and the error journal."
+        => [200 "Done." Json(object)] [];
+    GET "/admin/log-level" "logLevel" "administration" Administrator "What is logged."
+        => [200 "The directives." Json(object)] [503];
+    POST "/admin/log-level" "setLogLevel" "administration" Administrator "What is logged from now on."
+        body(JSON, true, of::<monitoring::Level>)
+        => [200 "It is so." Json(object)] [400, 413, 503];
+    GET "/metrics" "metrics" "health" Anyone "Figures for Prometheus; OpenMetrics for who accepts it."
+        => [200 "The figures." Bytes("text/plain")] [];
+    GET "/monitoring/dashboard" "dashboard" "health" Anyone "A live page; what it shows it asks for with an administrator's token."
+        => [200 "The page." Bytes("text/html")] [];
+    GET "/monitoring/dashboard/{file}" "dashboardFile" "health" Anyone "What the page is made of."
+        => [200 "The file." Bytes("text/javascript")] [404];
+    GET "/monitoring/metrics" "history" "administration" Administrator "Figures over a window: points, latencies, trends."
+        query(monitoring::History)
+        => [200 "The window." Json(object)] [400];
+    GET "/monitoring/realtime" "realtime" "administration" Administrator "The last five minutes, second by second, and how everything is."
+        => [200 "As it says." Json(object)] [];
+    GET "/monitoring/connections" "watchedConnections" "administration" Administrator "Every connection with its figures and its queue."
+        query(Page)
+        => [200 "A page of them." Json(object)] [400];
+    GET "/monitoring/errors" "errorRates" "administration" Administrator "Errors by kind, severity and minute, and the newest."
+        query(monitoring::Minutes)
+        => [200 "The rates." Json(object)] [400];
     GET "/admin/revocations" "revocations" "administration" Administrator "Tokens that are no longer accepted."
         => [200 "All of them." Json(of::<List<revocations::Revocation>>)] [503];
     POST "/admin/revocations" "revoke" "administration" Administrator "Revokes a token, or all of a user's until now. Connections made with them are closed with 4001."

@@ -2,6 +2,7 @@
 //! stream is kept, is on the disk.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use super::lane::Lane;
 use super::stream::Stream;
@@ -85,8 +86,10 @@ impl Task {
         };
         if let Some(p) = due {
             lane.now_us = self.app.clock.now_us();
-            let ack = Event::AudioReceived(s.progress_event(&p, lane.now_us));
-            self.send(&ack, None, lane);
+            let ack = s.progress_event(&p, lane.now_us);
+            lane.figures.ack_latency.add(ack.processing_us);
+            s.live.buffered_ms.store(p.buffered_ms, Relaxed);
+            self.send(&Event::AudioReceived(ack), None, lane);
         }
     }
 

@@ -1,10 +1,13 @@
 //! Buffers a worker thread lends to whichever of its connections runs: an idle connection holds none.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use crate::hub::OutboxItem;
 use crate::pipeline::Scratch;
+use crate::server::lanes::figures;
 use crate::session::Effect;
+use crate::telemetry::LaneFigures;
 
 /// Bytes read from a socket at once: a hundred frames of 20 ms in a flood.
 const READ_BYTES: usize = 64 * 1024;
@@ -13,6 +16,8 @@ const KEPT_BYTES: usize = 256 * 1024;
 
 /// One thread's buffers.
 pub(super) struct Lane {
+    /// What this thread counts.
+    pub(super) figures: Arc<LaneFigures>,
     /// What was just read.
     pub(super) read: Box<[u8]>,
     /// Audio decoded from base64.
@@ -31,6 +36,7 @@ pub(super) struct Lane {
 
 thread_local! {
     static LANE: RefCell<Lane> = RefCell::new(Lane {
+        figures: figures(),
         read: vec![0; READ_BYTES].into_boxed_slice(),
         base64: Vec::new(),
         effects: Vec::new(),

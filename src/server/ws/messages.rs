@@ -7,7 +7,7 @@ use super::lane::Lane;
 use super::task::Task;
 use crate::clock::rfc3339;
 use crate::hub::Connection;
-use crate::protocol::{CloseCode, ConnectionInfo, ErrorCode, Event, ListenTarget, ProtocolError, ServerState};
+use crate::protocol::{BINARY, CloseCode, ConnectionInfo, ErrorCode, Event, ListenTarget, ProtocolError, ServerState};
 use crate::server::admin;
 use crate::server::api::health;
 use crate::server::peer::shown;
@@ -21,6 +21,7 @@ const LISTENERS_MAX: usize = 64;
 impl Task {
     /// Takes a binary message.
     pub(super) fn binary(&mut self, payload: &[u8], now_us: u64, lane: &mut Lane) {
+        lane.figures.message(BINARY);
         self.connection.counters.last_message_ms.store(now_us / 1_000, Relaxed);
         match self.session.route_binary(payload) {
             Route::Audio { index, skip } => self.audio(index, &payload[skip..], now_us, lane),
@@ -40,6 +41,8 @@ impl Task {
     /// Takes a text message.
     pub(super) fn text(&mut self, text: &str, now_us: u64, lane: &mut Lane) {
         let message = self.session.read(text);
+        let timed = !message.is_audio();
+        lane.figures.message(message.kind());
         if !message.is_heartbeat() {
             self.connection.counters.last_message_ms.store(now_us / 1_000, Relaxed);
         }
@@ -52,6 +55,7 @@ impl Task {
             }
             return;
         }
+        let _span = timed.then(|| self.span());
         let mut base64 = std::mem::take(&mut lane.base64);
         let mut effects = std::mem::take(&mut lane.effects);
         self.session.handle(message, now_us / 1_000, &mut base64, &mut effects);
@@ -60,6 +64,9 @@ impl Task {
         }
         lane.base64 = base64;
         lane.effects = effects;
+        if timed {
+            lane.figures.processing.add(self.app.clock.now_us().saturating_sub(now_us));
+        }
     }
 
     /// Carries out what something other than a message caused.

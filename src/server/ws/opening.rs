@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::STREAM_RESERVED_BYTES;
 use super::lane::Lane;
 use super::report::decode_error;
-use super::stream::{End, Stream};
+use super::stream::{End, Stream, stream_span};
 use super::task::{TICK_MS, Task};
 use crate::audio::{OutputChannels, PcmSpec};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
@@ -29,6 +29,7 @@ pub(super) struct Again {
 impl Task {
     /// Opens a stream, or tells why not.
     pub(super) fn open_stream(&mut self, open: OpenStream, lane: &mut Lane) {
+        let _span = stream_span(&self.connection, open.uid, &open.stream_id);
         let (index, reply_to, stream_id) = (open.index, open.reply_to.clone(), open.stream_id.clone());
         match self.open_kept(open) {
             Ok((stream, started)) => {

@@ -1,8 +1,6 @@
 //! What a connection's task writes, and when: at once, or after the thread's other connections have read. What is said is others' business.
 
 use std::pin::Pin;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
@@ -14,6 +12,7 @@ use crate::hub::Notice;
 use crate::protocol::Event;
 use crate::server::lanes::answers_together;
 use crate::server::socket::Socket;
+use crate::telemetry::{Fault, count};
 use crate::websocket::{self, OpCode};
 
 /// Largest output that waits for the thread's other connections to read: a few acknowledgements. More is worth a write of its own.
@@ -22,11 +21,18 @@ const DEFERRED_BYTES_MAX: usize = 1_024;
 impl Task {
     /// Encodes an event to the client.
     pub(super) fn send(&mut self, event: &Event, reply_to: Option<&str>, lane: &mut Lane) {
+        if let Event::Error(e) = event {
+            self.app.monitor.journal.note(Fault::told(e, self.connection.id()));
+        }
         self.write_text(event.is_session_event(), reply_to, lane, |envelope, out| native::encode(event, envelope, out));
     }
 
     /// Writes what others want the client to be told.
     pub(super) fn pass_on(&mut self, notice: &Notice, reply_to: Option<&str>, lane: &mut Lane) {
+        if let Some(e) = notice.error() {
+            count(&self.connection.counters.errors, 1);
+            self.app.monitor.journal.note(Fault::told(e, self.connection.id()));
+        }
         self.write_text(notice.is_session_event(), reply_to, lane, |envelope, out| notice.write(envelope, out));
     }
 
@@ -161,9 +167,4 @@ impl Task {
         }
         Some(at)
     }
-}
-
-/// Adds to a figure that this task alone writes: nothing need lock the bus.
-pub(super) fn count(figure: &AtomicU64, n: u64) {
-    figure.store(figure.load(Relaxed) + n, Relaxed);
 }

@@ -96,7 +96,8 @@ impl Task {
         }
         self.detach(self.app.clock.now_ms() + window_ms);
         self.look_within(window_ms);
-        tracing::debug!(connection = %self.connection.id(), "socket lost, session kept");
+        let _span = self.span();
+        tracing::debug!("socket lost, session kept");
     }
 
     fn detach(&mut self, until_ms: u64) {
@@ -128,7 +129,8 @@ impl Task {
     pub(super) fn wait_for_return(&mut self, until_ms: u64, now_ms: u64, lane: &mut Lane) -> u64 {
         if now_ms >= until_ms {
             if self.app.sessions.end_unless_resumed(self.connection.session_id()) {
-                tracing::debug!(connection = %self.connection.id(), "nobody came back for the session");
+                let _span = self.span();
+                tracing::debug!("nobody came back for the session");
                 self.gone(EndReason::Disconnected);
             } else {
                 self.read_mail(lane);
@@ -188,12 +190,14 @@ impl Task {
             resume_window_ms: self.app.config.session.resume_window_ms,
         };
         let resumed = Event::Resumed { session, streams: self.session.resumable(), replayed, missed };
+        lane.figures.resumed();
         self.send(&resumed, reply_to.as_deref(), lane);
         lane.out.append(&mut again);
         let mut effects = Vec::new();
         self.session.resumed(identity, expires_ms, &mut effects);
         self.carry_out_all(effects, lane);
-        tracing::debug!(connection = %self.connection.id(), replayed, missed, "session resumed");
+        let _span = self.span();
+        tracing::debug!(replayed, missed, "session resumed");
         for said in said {
             self.settle();
             self.hear(&said, lane);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
+use tracing::span::EnteredSpan;
 
 use super::STREAM_RESERVED_BYTES;
 use super::acks::Flush;
@@ -13,7 +14,7 @@ use super::durable;
 use super::lane::Lane;
 use super::report::{decode_error, ended, reason_name};
 use super::task::Task;
-use crate::hub::LiveStream;
+use crate::hub::{Connection, LiveStream};
 use crate::journal::Log;
 use crate::pipeline::{Progress, Reservation, RunState, StreamError, StreamPipeline};
 use crate::protocol::{AudioDropped, AudioLevel, EndReason, ErrorCode, Event, ProtocolError, Topic};
@@ -69,7 +70,16 @@ pub(super) struct Stream {
     pub(super) busy: bool,
 }
 
+/// What names a stream and its connection in every line logged until it is dropped. Not for every frame: see [`Task::span`].
+pub(super) fn stream_span(by: &Connection, uid: uuid::Uuid, stream_id: &str) -> EnteredSpan {
+    tracing::error_span!("stream", connection = %by.id(), client = by.client_id(), stream = %uid, stream_id).entered()
+}
+
 impl Stream {
+    fn span(&self) -> EnteredSpan {
+        stream_span(&self.live.meta.connection, self.live.meta.uid, &self.stream_id)
+    }
+
     /// Whether the socket must not be read because of it.
     pub(super) fn is_full(&self) -> bool {
         self.pipeline.is_full() || self.log.as_ref().is_some_and(Log::is_full)
@@ -164,7 +174,8 @@ impl Task {
         let told = match error {
             StreamError::Decode(e) => decode_error(e, s.implicit),
             StreamError::Panicked => {
-                tracing::error!(stream = %s.live.meta.uid, "a decoder panicked");
+                let _span = s.span();
+                tracing::error!("a decoder panicked");
                 ProtocolError::new(ErrorCode::Internal, "the decoder failed; the stream ends here")
             }
         };
@@ -280,6 +291,7 @@ impl Task {
                 return;
             }
             SinkEvent::Dropped { from_ms, dropped_ms } => {
+                lane.figures.dropped(dropped_ms);
                 Event::AudioDropped(AudioDropped { stream_id, from_ms, dropped_ms })
             }
             SinkEvent::SpeechStarted { at_ms } if wants.has(Topic::Speech) => Event::SpeechStarted { stream_id, at_ms },
@@ -291,7 +303,8 @@ impl Task {
             }
             SinkEvent::SpeechStarted { .. } | SinkEvent::SpeechEnded { .. } | SinkEvent::Level { .. } => return,
             SinkEvent::Failed { sink, by_limit, message } => {
-                tracing::warn!(stream = %s.live.meta.uid, sink, message, "a sink failed");
+                let _span = s.span();
+                tracing::warn!(sink, message, "a sink failed");
                 s.recording_fault_told |= sink == RECORDER;
                 let code = if by_limit { ErrorCode::QuotaExceeded } else { ErrorCode::Internal };
                 let e = ProtocolError::new(code, format!("{sink}: {message}; the stream goes on without it"))
@@ -317,7 +330,8 @@ impl Task {
                 Poll::Pending => return false,
                 Poll::Ready(Ok(Ok(r))) => Some(r),
                 Poll::Ready(Ok(Err(e))) => {
-                    tracing::warn!(stream = %s.live.meta.uid, error = %e, "recording not closed");
+                    let _span = stream_span(&self.connection, s.live.meta.uid, &s.stream_id);
+                    tracing::warn!(error = %e, "recording not closed");
                     fault = (!s.recording_fault_told).then_some(e);
                     None
                 }
@@ -338,9 +352,12 @@ impl Task {
             End::Closing(_, id) | End::Draining(_, id) => id,
             End::No => None,
         };
+        lane.figures.ended(reason);
         let ended = ended(&s, reason, recorded);
-        tracing::debug!(stream = %s.live.meta.uid, reason = reason_name(reason), bytes = ended.received_bytes,
-            duration_ms = ended.duration_ms, "stream ended");
+        {
+            let (_span, bytes, duration_ms) = (s.span(), ended.received_bytes, ended.duration_ms);
+            tracing::debug!(reason = reason_name(reason), bytes, duration_ms, "stream ended");
+        }
         self.send(&Event::AudioEnded(Box::new(ended)), reply_to.as_deref(), lane);
         self.connection.outbox.wake(); // a drain may wait for the last stream
         true

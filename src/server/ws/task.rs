@@ -15,7 +15,6 @@ use uuid::Uuid;
 use super::lane::{Lane, with_lane};
 use super::limits::Limits;
 use super::mail::{Mail, Said};
-use super::output::count;
 use super::restore::Rebuilding;
 use super::stream::Stream;
 use crate::hub::{Connection, OutboxItem};
@@ -26,6 +25,7 @@ use crate::server::lanes::served;
 use crate::server::socket::Socket;
 use crate::server::state::App;
 use crate::session::Session;
+use crate::telemetry::count;
 use crate::websocket::{self, Incoming, OpCode, Reader};
 
 /// Rounds of read, work and write before other connections of the thread get their turn.
@@ -183,6 +183,12 @@ impl Task {
         });
     }
 
+    /// What names this connection in every line logged until it is dropped. Costs an allocation: not for audio.
+    pub(super) fn span(&self) -> tracing::span::EnteredSpan {
+        tracing::error_span!("connection", connection = %self.connection.id(), client = self.connection.client_id())
+            .entered()
+    }
+
     /// Closes the connection and says why. Streams end where the session does.
     pub(super) fn close(&mut self, code: CloseCode, reason: &str, lane: &mut Lane) {
         if self.phase != Phase::Open {
@@ -197,7 +203,9 @@ impl Task {
             self.app.sessions.end(self.connection.session_id());
             self.end_streams(if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected });
         }
-        tracing::debug!(connection = %self.connection.id(), code = code.code(), reason, "closing");
+        lane.figures.closed(code);
+        let _span = self.span();
+        tracing::debug!(code = code.code(), reason, "closing");
     }
 
     /// A stranger's messages are small; who is known may send those of the configuration.

@@ -7,9 +7,10 @@ use super::Group;
 use crate::audio::{Encoding, StreamFormat};
 use crate::protocol::{
     AlertSeverity, AudioDropped, AudioEnded, AudioLevel, AudioReceived, AudioStarted, ChannelsInfo,
-    ConnectionEstablished, ConnectionInfo, ConnectionLimits, EndReason, ErrorCode, Event, HeartbeatInfo,
-    HistoryMessage, Json, ListenedStream, Member, MemberId, OutputInfo, PresenceChange, ProtocolError, QueueInfo,
-    RecordingInfo, ResumedStream, ServerInfo, ServerState, SessionInfo, Speaker, StreamInfo, Topic,
+    ConnectionEstablished, ConnectionInfo, ConnectionLimits, ConnectionRow, EndReason, ErrorCode, ErrorEntry, Event,
+    HeartbeatInfo, HistoryMessage, Json, ListenedStream, Member, MemberId, MetricsPoint, OutputInfo, PresenceChange,
+    ProtocolError, QueueInfo, RecordingInfo, ResumedStream, ServerInfo, ServerState, SessionInfo, Severity, Speaker,
+    StreamInfo, Topic,
 };
 
 /// The part of the protocol an event belongs to.
@@ -47,7 +48,9 @@ pub(super) fn group(event: &Event) -> Group {
         | Event::History { .. }
         | Event::Broadcast { .. }
         | Event::BroadcastConfirmation { .. } => Group::Conversations,
-        Event::AdminResult { .. } => Group::Admin,
+        Event::AdminResult { .. } | Event::Metrics(_) | Event::Connections { .. } | Event::Errors { .. } => {
+            Group::Admin
+        }
     }
 }
 
@@ -101,7 +104,45 @@ pub(super) fn examples() -> Vec<Event> {
     let mut all = connection();
     all.extend(audio());
     all.extend(conversations());
+    all.extend(watching());
     all
+}
+
+fn watching() -> Vec<Event> {
+    let point = MetricsPoint {
+        at: text(AT),
+        seconds: 1.0,
+        connections: 12,
+        streams: 3,
+        audio_s_per_s: 3.0,
+        bytes_in_per_s: 96_512.0,
+        acks_per_s: 15.0,
+        ack_p99_us: Some(412.0),
+        process_cpu_percent: 2.5,
+        ..MetricsPoint::default()
+    };
+    let row = ConnectionRow {
+        connection_id: id(1),
+        client_id: text("browser-1"),
+        user_id: Some(text("ada")),
+        remote_addr: text("192.0.2.7:51234"),
+        connected_at: text(AT),
+    };
+    let error = ErrorEntry {
+        number: 17,
+        at: text(AT),
+        kind: "INVALID_BASE64",
+        severity: Severity::Low,
+        part: "connection",
+        connection_id: Some(id(1)),
+        stream_id: Some(text("mic")),
+        message: text("audio_data.data: invalid symbol at 17"),
+    };
+    vec![
+        Event::Metrics(Box::new(point)),
+        Event::Connections { connections: 12, recovering: 0, opened: vec![row], closed: Vec::new(), more: 0 },
+        Event::Errors { errors: vec![error], more: 0 },
+    ]
 }
 
 fn connection() -> Vec<Event> {

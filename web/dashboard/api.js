@@ -1,0 +1,66 @@
+// How the page asks the server: HTTP with the token, and the socket for what is live.
+
+const KEY = "voxgate.dashboard.token";
+
+/** The administrator's token; empty where the server wants none. Kept for this tab only. */
+export const token = {
+  get: () => sessionStorage.getItem(KEY) ?? "",
+  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
+};
+
+// The page is at ROOT/monitoring/dashboard, behind whatever prefix a proxy adds.
+const root = new URL("../", location.href);
+
+export async function ask(path, method = "GET") {
+  const headers = token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
+  const answer = await fetch(new URL(path, root), { method, headers, cache: "no-store" });
+  const body = answer.status === 204 ? null : await answer.json();
+  if (!answer.ok) throw new Error(body?.detail ?? `HTTP ${answer.status}`);
+  return body;
+}
+
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 15_000;
+
+/** Keeps a socket open and subscribed. `on(message)` gets every message, `state(text, kind)` how it is. */
+export function subscribe(events, on, state) {
+  let socket, timer, wait = FIRST_WAIT_MS;
+  const open = () => {
+    clearTimeout(timer);
+    const url = new URL("ws?client_id=dashboard", root);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    const protocols = token.get() ? ["voxgate.v1", `bearer.${token.get()}`] : ["voxgate.v1"];
+    const mine = (socket = new WebSocket(url, protocols));
+    state("connecting", "");
+    mine.onmessage = ({ data }) => {
+      const message = JSON.parse(data);
+      if (message.type === "connection_established") {
+        wait = FIRST_WAIT_MS;
+        mine.send(JSON.stringify({ type: "subscribe_events", events }));
+      } else if (message.type === "ping") {
+        mine.send('{"type":"pong"}');
+      } else if (message.type === "subscription_updated") {
+        const denied = message.denied.length > 0;
+        state(denied ? "not an administrator" : "live", denied ? "bad" : "good");
+      }
+      on(message);
+    };
+    mine.onclose = ({ code }) => {
+      if (mine !== socket) return;
+      // 4000 to 4099: do not come back by yourself.
+      if (code >= 4000 && code < 4100) return state(`closed: ${code}`, "bad");
+      state("reconnecting", "warn");
+      timer = setTimeout(open, wait * (0.5 + Math.random() / 2));
+      wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+    };
+  };
+  open();
+  return {
+    again() {
+      const old = socket;
+      socket = undefined;
+      old?.close(1000);
+      open();
+    },
+  };
+}
