@@ -142,8 +142,10 @@ impl History {
             max: all.max_us(),
         };
         let points: Vec<_> = kept.iter().map(|k| k.point.clone()).collect();
-        let trends =
-            FIGURES.iter().filter_map(|(name, of)| Some((*name, trend(points.iter().map(of).collect())?))).collect();
+        let trends = FIGURES
+            .iter()
+            .filter_map(|(name, of)| Some((*name, trend(&points.iter().map(of).collect::<Vec<_>>())?)))
+            .collect();
         Window { points, ack_latency_us, trends }
     }
 
@@ -158,7 +160,7 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-fn trend(values: Vec<f64>) -> Option<Trend> {
+fn trend(values: &[f64]) -> Option<Trend> {
     if values.is_empty() {
         return None;
     }
@@ -172,7 +174,7 @@ fn trend(values: Vec<f64>) -> Option<Trend> {
         _ => "steady",
     };
     Some(Trend {
-        mean: mean(&values),
+        mean: mean(values),
         min: values.iter().copied().fold(f64::INFINITY, f64::min),
         max: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         change_percent,
@@ -221,7 +223,7 @@ mod tests {
 
     #[test]
     fn trends_have_a_direction() {
-        let of = |v: &[f64]| trend(v.to_vec()).unwrap();
+        let of = |v: &[f64]| trend(v).unwrap();
         assert_eq!(
             (of(&[1.0, 1.0, 2.0, 2.0]).direction, of(&[1.0, 1.0, 2.0, 2.0]).change_percent),
             ("rising", Some(100.0))
@@ -229,6 +231,6 @@ mod tests {
         assert_eq!(of(&[4.0, 4.0, 2.0, 2.0]).direction, "falling");
         assert_eq!(of(&[4.0, 4.1]).direction, "steady");
         assert_eq!((of(&[0.0, 3.0]).direction, of(&[0.0, 3.0]).change_percent), ("rising", None));
-        assert_eq!((of(&[5.0]).direction, trend(Vec::new())), ("steady", None));
+        assert_eq!((of(&[5.0]).direction, trend(&[])), ("steady", None));
     }
 }

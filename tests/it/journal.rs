@@ -448,7 +448,7 @@ async fn two_minutes_are_rebuilt_in_no_time() {
     let server = start(data.path());
     let (mut c, resumed) = resume(&server, &mut session, Value::Null).await;
     let speed = AUDIO_S as f64 / began.elapsed().as_secs_f64();
-    println!("rebuilt at {speed:.0} times real time, the start of the server included");
+    eprintln!("rebuilt at {speed:.0} times real time, the start of the server included");
     assert_eq!(resumed["streams"][0]["received_bytes"], AUDIO_S * second.len());
     assert!(speed >= SPEED_MIN, "{speed}");
     assert_eq!(c.end().await["output_samples"], AUDIO_S * 16_000);

@@ -62,6 +62,10 @@ struct Out<'a>(DescriptorEncoder<'a>);
 /// Label and value of a family with one label, and its figure.
 type Rows<'a, T> = &'a [(&'a str, T)];
 
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the calls are a table of small values; a reference at each would say nothing"
+)]
 impl Out<'_> {
     fn gauge(&mut self, name: &str, help: &str, unit: Option<Unit>, value: impl EncodeGaugeValue) -> Result<(), Error> {
         self.0.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?.encode_gauge(&value)

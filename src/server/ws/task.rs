@@ -296,7 +296,10 @@ impl Task {
         let Some(deadline_ms) = self.app.drain_deadline_ms() else { return };
         if let Phase::Detached(_) = self.phase {
             // Nobody can come back; but what is being rebuilt is first made whole.
-            return if self.is_rebuilding() { () } else { self.gone(EndReason::Drained) };
+            if !self.is_rebuilding() {
+                self.gone(EndReason::Drained);
+            }
+            return;
         }
         if !std::mem::replace(&mut self.drain_told, true) {
             let state: ServerState = self.app.server_state();
