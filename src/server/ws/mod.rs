@@ -4,6 +4,7 @@ mod acks;
 mod durable;
 mod echo;
 mod identity;
+mod input;
 mod lane;
 mod limits;
 mod mail;

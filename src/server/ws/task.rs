@@ -4,11 +4,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 use uuid::Uuid;
 
@@ -21,17 +19,15 @@ use crate::hub::{Connection, OutboxItem};
 use crate::journal::Log;
 use crate::protocol::{CloseCode, EndReason, Event, ResumeRequest, ServerState};
 use crate::server::accept::Slot;
-use crate::server::lanes::served;
 use crate::server::socket::Socket;
 use crate::server::state::App;
 use crate::session::Session;
-use crate::telemetry::count;
-use crate::websocket::{self, Incoming, OpCode, Reader};
+use crate::websocket::{self, OpCode, Reader};
 
 /// Rounds of read, work and write before other connections of the thread get their turn.
 const ROUNDS_MAX: usize = 8;
 /// Bytes of unsent output past which no more is read: own answers never grow without bound.
-const OUT_PAUSES_READING_BYTES: usize = 64 * 1024;
+pub(super) const OUT_PAUSES_READING_BYTES: usize = 64 * 1024;
 /// How long the peer may take to answer a close.
 const CLOSE_WAIT_MS: u64 = 2_000;
 /// Longest sleep: a stream's stall and age are looked at that often.
@@ -309,90 +305,6 @@ impl Task {
             self.close(CloseCode::Draining, "the server is stopping: connect again", lane);
         } else if self.app.clock.now_ms() >= deadline_ms {
             self.end_streams(EndReason::Drained);
-        }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
-        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES
-            || self.streams.iter().any(|s| s.is_full())
-            || (self.read_after_ms > 0 && lane.now_us / 1_000 < self.read_after_ms);
-        if paused && self.phase == Phase::Open {
-            return false;
-        }
-        let Some(socket) = &mut self.socket else { return false };
-        let mut buf = ReadBuf::new(&mut lane.read);
-        match Pin::new(socket).poll_read(cx, &mut buf) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                let n = buf.filled().len();
-                self.input(n, lane);
-                true
-            }
-            Poll::Ready(_) => {
-                self.lost();
-                true
-            }
-        }
-    }
-
-    /// Takes `n` bytes from the lane's read buffer.
-    fn input(&mut self, n: usize, lane: &mut Lane) {
-        let now_us = lane.now_us;
-        let counters = &self.connection.counters;
-        count(&counters.bytes_in, n as u64);
-        served();
-        counters.last_activity_ms.store(now_us / 1_000, Relaxed);
-        if let Some(wait_ms) = self.limits.bytes(n, now_us) {
-            self.read_after_ms = now_us / 1_000 + wait_ms;
-            self.look_within(wait_ms);
-        }
-        let mut read = std::mem::take(&mut lane.read);
-        let Some(mut reader) = self.reader.take() else { return };
-        let fed = reader.feed(&mut read[..n], now_us / 1_000, &mut |message| self.message(&message, now_us, lane));
-        lane.read = read;
-        self.reader = Some(reader);
-        if self.phase == Phase::Leaving {
-            self.hand_over(lane);
-        }
-        if let Err(e) = fed {
-            self.close(CloseCode::WebSocket(e.close_code()), &e.to_string(), lane);
-        }
-        self.acknowledge(lane);
-    }
-
-    fn message(&mut self, message: &Incoming<'_>, now_us: u64, lane: &mut Lane) {
-        match (self.phase, message) {
-            (Phase::Open, _) => {}
-            (Phase::Leaving, Incoming::Binary(payload)) => return self.keep_said(Said::Binary(payload.to_vec())),
-            (Phase::Leaving, Incoming::Text(text)) => return self.keep_said(Said::Text((*text).to_owned())),
-            (Phase::Closing(_), Incoming::Close(..)) => {
-                self.phase = Phase::Closing(0);
-                return;
-            }
-            (Phase::Leaving | Phase::Closing(_) | Phase::Detached(_) | Phase::Gone, _) => return,
-        }
-        count(&self.connection.counters.messages_in, 1);
-        if self.unsettled {
-            self.settle();
-        }
-        match message {
-            Incoming::Binary(payload) => self.binary(payload, now_us, lane),
-            Incoming::Text(text) => self.text(text, now_us, lane),
-            Incoming::Ping(payload) => {
-                // One pong at the most waits: where output is stuck, a later ping's pong replaces nothing and is left out.
-                if self.out.is_empty() {
-                    websocket::encode(&mut lane.out, OpCode::Pong, payload);
-                }
-            }
-            Incoming::Pong(_) => self.pong(now_us / 1_000),
-            Incoming::Close(code, _) => {
-                let answer = if matches!(code, 1000 | 1005) { CloseCode::Normal } else { CloseCode::WebSocket(*code) };
-                self.close(answer, "", lane);
-                self.phase = Phase::Closing(0);
-            }
-        }
-        if !self.noted {
-            self.note_session();
         }
     }
 
