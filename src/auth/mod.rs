@@ -124,7 +124,7 @@ impl Authenticator {
         Ok(Arc::new(Self { revoked: Revoked::new(config.leeway_s), expected, now, fixed, fetched }))
     }
 
-    /// Whose token it is. Waits only for a key that is not here yet, and then [`refresh::KEY_WAIT`] at most.
+    /// Whose token it is. Waits only for a key that is not here yet, and then three seconds at most.
     ///
     /// # Errors
     /// [`AuthError`], whose text is for the client; what exactly is wrong is logged at `debug`.

@@ -82,7 +82,7 @@ pub enum Query {
 pub enum Effect {
     /// Tell the client.
     Send(Event, Option<String>),
-    /// Open a stream, then report [`Session::opened`] or [`Session::closed`].
+    /// Open a stream, then report [`Session::opened`](super::Session::opened) or [`Session::closed`](super::Session::closed).
     Open(Box<OpenStream>),
     /// Hand the scratch buffer's bytes from `skip` on to a stream; acknowledge at once where `reply_to` is there.
     Audio {
@@ -118,7 +118,7 @@ pub enum Effect {
     Ask(Query, Option<String>),
     /// Conversations, broadcasts, preferences.
     People(PeopleAct, Option<String>),
-    /// Verify a token, then report [`Session::authenticated`].
+    /// Verify a token, then report [`Session::authenticated`](super::Session::authenticated).
     Authenticate(String, Option<String>),
     /// Go on with another session.
     Resume(ResumeRequest, Option<String>),
