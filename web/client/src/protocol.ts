@@ -104,7 +104,10 @@ export type ServerMessage =
   | PreferencesEvent
   | ResumedEvent
   | AdminResultEvent
-  | ErrorEvent;
+  | ErrorEvent
+  | MetricsEvent
+  | ConnectionsEvent
+  | ErrorsEvent;
 /**
  * How the server is: asked for, when it begins to drain, and as the sign that a `text` is worked on.
  */
@@ -1922,4 +1925,220 @@ export interface ErrorEvent {
    * The `id` of the message it answers.
    */
   reply_to?: string;
+}
+/**
+ * The server's figures, each second.
+ */
+export interface MetricsEvent {
+  type: "metrics";
+  /**
+   * The end of the while, RFC 3339.
+   */
+  at: string;
+  /**
+   * Its length in seconds.
+   */
+  seconds: number;
+  /**
+   * Sockets that are connected.
+   */
+  connections: number;
+  /**
+   * Sessions without a socket, whose client may come back.
+   */
+  recovering: number;
+  /**
+   * Streams that run.
+   */
+  streams: number;
+  /**
+   * Seconds of audio decoded, each second.
+   */
+  audio_s_per_s: number;
+  /**
+   * Bytes received, each second.
+   */
+  bytes_in_per_s: number;
+  /**
+   * Bytes sent, each second.
+   */
+  bytes_out_per_s: number;
+  /**
+   * Messages received, each second; audio frames are messages.
+   */
+  messages_in_per_s: number;
+  /**
+   * Messages sent, each second.
+   */
+  messages_out_per_s: number;
+  /**
+   * Errors, each second.
+   */
+  errors_per_s: number;
+  /**
+   * Milliseconds of audio dropped, each second.
+   */
+  dropped_ms_per_s: number;
+  /**
+   * Acknowledgements, each second.
+   */
+  acks_per_s: number;
+  /**
+   * From a frame's arrival to its acknowledgement, in microseconds: half were faster. None where there was none.
+   */
+  ack_p50_us: number | null;
+  /**
+   * 95 of a hundred were faster.
+   */
+  ack_p95_us: number | null;
+  /**
+   * 99 of a hundred were faster.
+   */
+  ack_p99_us: number | null;
+  /**
+   * How long a message other than audio took, in microseconds: 95 of a hundred were faster. None where there was none.
+   */
+  processing_p95_us: number | null;
+  /**
+   * The longest a worker's connections waited for each other, in milliseconds.
+   */
+  lag_max_ms: number;
+  /**
+   * Messages that wait for clients to read them.
+   */
+  queue_messages: number;
+  /**
+   * Bytes of them, and of listeners' audio.
+   */
+  queue_bytes: number;
+  /**
+   * Audio that waits to be decoded, in milliseconds, over all streams.
+   */
+  buffered_ms: number;
+  /**
+   * Writes that wait for the store.
+   */
+  store_queued: number;
+  /**
+   * Recordings that run.
+   */
+  recordings_open: number;
+  /**
+   * Memory reserved by streams.
+   */
+  stream_memory_bytes: number;
+  /**
+   * Of one core: two busy cores are 200.
+   */
+  process_cpu_percent: number;
+  /**
+   * Resident memory of the process.
+   */
+  process_memory_bytes: number;
+  /**
+   * Of all cores of the machine.
+   */
+  system_cpu_percent: number;
+  /**
+   * When it was said.
+   */
+  timestamp: string;
+  /**
+   * The `id` of the message it answers.
+   */
+  reply_to?: string;
+}
+/**
+ * Who came and went in the last second.
+ */
+export interface ConnectionsEvent {
+  type: "connections";
+  /**
+   * So many there are now.
+   */
+  connections: number;
+  /**
+   * Sessions whose client may come back.
+   */
+  recovering: number;
+  opened: ConnectionRow[];
+  closed: ConnectionRow[];
+  /**
+   * Of those that came or went and have no row.
+   */
+  more: number;
+  /**
+   * When it was said.
+   */
+  timestamp: string;
+  /**
+   * The `id` of the message it answers.
+   */
+  reply_to?: string;
+}
+/**
+ * A connection that came or went.
+ */
+export interface ConnectionRow {
+  connection_id: string;
+  client_id: string;
+  user_id: string | null;
+  remote_addr: string;
+  connected_at: string;
+}
+/**
+ * What went wrong in the last second.
+ */
+export interface ErrorsEvent {
+  type: "errors";
+  errors: ErrorEntry[];
+  /**
+   * Of those that have no row.
+   */
+  more: number;
+  /**
+   * When it was said.
+   */
+  timestamp: string;
+  /**
+   * The `id` of the message it answers.
+   */
+  reply_to?: string;
+}
+/**
+ * An error in the journal.
+ */
+export interface ErrorEntry {
+  /**
+   * Its place among all errors since the start.
+   */
+  number: number;
+  /**
+   * RFC 3339.
+   */
+  at: string;
+  /**
+   * An error code of the protocol, or what failed in the server.
+   */
+  kind: string;
+  /**
+   * How bad it is.
+   */
+  severity: Severity;
+  /**
+   * Whose it is: `connection`, `recorder`, `store`, `responder`, `circuit_breaker`, `worker` or `http`.
+   */
+  part: string;
+  /**
+   * The connection that was told.
+   */
+  connection_id: string | null;
+  /**
+   * The client's name for the stream.
+   */
+  stream_id: string | null;
+  /**
+   * For people. Nothing of what the client said.
+   */
+  message: string;
 }
