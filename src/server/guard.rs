@@ -7,6 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::peer::Peer;
 use super::problem::Problem;
@@ -116,6 +117,18 @@ impl FromRequestParts<Shared> for Segment {
     async fn from_request_parts(parts: &mut Parts, app: &Shared) -> Result<Self, Problem> {
         let path = Path::<String>::from_request_parts(parts, app).await;
         path.map(|p| Self(p.0)).map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))
+    }
+}
+
+/// The query; one that cannot be read is a problem like any other.
+pub(super) struct Asked<T>(pub(super) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = Query::<T>::try_from_uri(&parts.uri);
+        query.map(|q| Self(q.0)).map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))
     }
 }
 

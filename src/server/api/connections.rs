@@ -1,7 +1,7 @@
 //! `/api/connections*`, `/api/clients/*` and `/api/users/*`: who is connected, for administrators, and for users of themselves.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use super::{Disconnected, List, Page};
 use crate::hub::Connection;
 use crate::protocol::{ConnectionInfo, DisconnectTarget, ErrorCode, check_name};
 use crate::server::admin;
-use crate::server::guard::{Admin, Caller, Segment};
+use crate::server::guard::{Admin, Asked, Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::server::state::App;
@@ -30,13 +30,11 @@ fn id(text: &str) -> Result<Uuid, Problem> {
 pub(in crate::server) async fn list(
     State(app): State<Shared>,
     _: Admin,
-    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<List<ConnectionInfo>>, Problem> {
-    let Query(page) = page.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
+    Asked(page): Asked<Page>,
+) -> Json<List<ConnectionInfo>> {
     let limit = page.limit();
-    let rows = app.connections.all().into_iter().filter(|c| page.after.is_none_or(|a| c.id() > a)).take(limit + 1);
-    let rows = rows.map(|c| connection_info(&app, &c)).collect();
-    Ok(Json(List::page(rows, limit, |c: &ConnectionInfo| c.connection_id.to_string())))
+    let rows = page.of_connections(&app).map(|c| connection_info(&app, &c)).collect();
+    Json(List::page(rows, limit, |c: &ConnectionInfo| c.connection_id.to_string()))
 }
 
 /// `GET /api/connections/stats`.
@@ -148,12 +146,11 @@ pub(in crate::server) struct CleanedUp {
 pub(in crate::server) async fn cleanup(
     State(app): State<Shared>,
     Admin(by): Admin,
-    query: Result<Query<Cleanup>, axum::extract::rejection::QueryRejection>,
-) -> Result<Json<CleanedUp>, Problem> {
-    let Query(q) = query.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
+    Asked(q): Asked<Cleanup>,
+) -> Json<CleanedUp> {
     let closed = app.connections.close_inactive(app.clock.now_ms(), q.max_inactive_minutes.saturating_mul(60_000));
     tracing::info!(by = by.name(), minutes = q.max_inactive_minutes, closed, "inactive connections closed");
-    Ok(Json(CleanedUp { closed }))
+    Json(CleanedUp { closed })
 }
 
 fn checked(client_id: &str) -> Result<(), Problem> {

@@ -1,24 +1,19 @@
 //! `/api/conversations/*`: what was said and who is there, for those who may enter.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{List, TextBody};
 use crate::clock::rfc3339;
-use crate::dialect::native;
-use crate::protocol::{ErrorCode, HistoryMessage, Member};
-use crate::server::guard::{Caller, Segment};
+use crate::dialect::native::{self, HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX};
+use crate::protocol::{HistoryMessage, Member};
+use crate::server::guard::{Asked, Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::server::ws;
-
-/// Messages of a page where none is asked for, as `history_request` has it.
-const LIMIT_DEFAULT: u32 = 100;
-/// Messages of a page at the most.
-const LIMIT_MAX: u32 = 500;
 
 /// A conversation.
 #[derive(Serialize, JsonSchema)]
@@ -79,7 +74,7 @@ pub(in crate::server) struct Range {
     /// The same, as every list has it.
     after: Option<u64>,
     /// Messages at the most; more than 500 is 500.
-    #[schemars(range(min = 1), extend("default" = LIMIT_DEFAULT))]
+    #[schemars(range(min = 1), extend("default" = HISTORY_LIMIT_DEFAULT))]
     limit: Option<u32>,
 }
 
@@ -88,12 +83,11 @@ pub(in crate::server) async fn messages(
     State(app): State<Shared>,
     caller: Caller,
     Segment(id): Segment,
-    range: Result<Query<Range>, axum::extract::rejection::QueryRejection>,
+    Asked(range): Asked<Range>,
 ) -> Result<Json<List<HistoryMessage>>, Problem> {
     caller.may_enter(&id)?;
-    let Query(range) = range.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let after_seq = range.after_seq.or(range.after).unwrap_or(0);
-    let limit = range.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
+    let limit = range.limit.unwrap_or(HISTORY_LIMIT_DEFAULT).clamp(1, HISTORY_LIMIT_MAX);
     let (messages, more) = ws::history(&app, &id, after_seq, limit).await.map_err(Problem)?;
     let next = messages.last().filter(|_| more).map(|m: &HistoryMessage| m.message_seq.to_string());
     Ok(Json(List { items: messages, next }))

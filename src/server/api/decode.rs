@@ -4,7 +4,7 @@
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
 
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
 use crate::pipeline::{OfflineError, decode_all};
 use crate::protocol::ErrorCode;
-use crate::server::guard::Caller;
+use crate::server::guard::{Asked, Caller};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 
@@ -73,10 +73,9 @@ impl Params {
 pub(in crate::server) async fn decode(
     State(app): State<Shared>,
     _: Caller,
-    query: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
+    Asked(query): Asked<Params>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let params = query.decode_params(app.config.audio.output_rate_hz)?;
     let Ok(_place) = app.decode_places.try_acquire() else {
         let e = crate::protocol::ProtocolError::new(ErrorCode::Overloaded, "other files are being decoded");

@@ -11,12 +11,16 @@ pub(super) mod recordings;
 pub(super) mod revocations;
 pub(super) mod sessions;
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
+use super::state::App;
+use crate::hub::Connection;
 use crate::protocol::ErrorCode;
 
 /// Rows of a page where none is asked for.
@@ -38,6 +42,19 @@ impl Page {
     fn limit(&self) -> usize {
         self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
     }
+
+    /// The page of all connections, oldest first, and one more for [`List::page`].
+    fn of_connections(&self, app: &App) -> impl Iterator<Item = Arc<Connection>> {
+        let after = self.after;
+        app.connections.all().into_iter().filter(move |c| after.is_none_or(|a| c.id() > a)).take(self.limit() + 1)
+    }
+}
+
+/// What is told of a body that cannot be had.
+fn unread(status: StatusCode, why: String) -> Problem {
+    let code =
+        if status == StatusCode::PAYLOAD_TOO_LARGE { ErrorCode::MessageTooLarge } else { ErrorCode::InvalidMessage };
+    Problem::new(code, why)
 }
 
 /// A body as JSON, with a problem that says what is wrong with it instead of axum's plain text.
@@ -47,13 +64,8 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> 
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Json::<T>::from_request(request, state).await {
-            Ok(body) => Ok(Self(body.0)),
-            Err(e) if e.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Problem::new(ErrorCode::MessageTooLarge, e.body_text()))
-            }
-            Err(e) => Err(Problem::new(ErrorCode::InvalidMessage, e.body_text())),
-        }
+        let body = axum::Json::<T>::from_request(request, state).await;
+        body.map(|b| Self(b.0)).map_err(|e| unread(e.status(), e.body_text()))
     }
 }
 
@@ -64,13 +76,8 @@ impl<S: Send + Sync> FromRequest<S> for TextBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match String::from_request(request, state).await {
-            Ok(body) => Ok(Self(body)),
-            Err(e) if e.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Problem::new(ErrorCode::MessageTooLarge, e.body_text()))
-            }
-            Err(e) => Err(Problem::new(ErrorCode::InvalidMessage, e.body_text())),
-        }
+        let body = String::from_request(request, state).await;
+        body.map(Self).map_err(|e| unread(e.status(), e.body_text()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! `/metrics`, `/monitoring/*`, `/admin/errors/recent`, `/admin/monitoring/reset`, `/admin/log-level`: the running server, seen by those who run it.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{Body, List, Page};
 use crate::clock::{self, rfc3339};
 use crate::protocol::{ConnectionInfo, ErrorCode, QueueInfo};
-use crate::server::guard::Admin;
+use crate::server::guard::{Admin, Asked};
 use crate::server::monitor::{self, assess};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
@@ -24,12 +24,6 @@ const REALTIME_S: u64 = 300;
 const HOUR_S: u64 = 3_600;
 /// Minutes of errors where none are named.
 const MINUTES_DEFAULT: u64 = 60;
-
-type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
-
-fn asked<T>(query: Asked<T>) -> Result<T, Problem> {
-    query.map(|q| q.0).map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))
-}
 
 /// `GET /metrics`, in the format the scraper prefers.
 pub(in crate::server) async fn metrics(State(app): State<Shared>, headers: HeaderMap) -> Response {
@@ -80,17 +74,12 @@ fn history(app: &App, window_s: u64) -> HistoryBody {
 }
 
 /// `GET /monitoring/metrics?window_s=&format=`.
-pub(in crate::server) async fn series(
-    State(app): State<Shared>,
-    _: Admin,
-    query: Asked<History>,
-) -> Result<Response, Problem> {
-    let q = asked(query)?;
+pub(in crate::server) async fn series(State(app): State<Shared>, _: Admin, Asked(q): Asked<History>) -> Response {
     match q.format {
-        Some(Format::Prometheus) => Ok(metrics(State(app), HeaderMap::new()).await),
+        Some(Format::Prometheus) => metrics(State(app), HeaderMap::new()).await,
         Some(Format::Json) | None => {
             let window_s = q.window_s.unwrap_or(HOUR_S).min(app.config.monitoring.retention_s.max(REALTIME_S));
-            Ok(Json(history(&app, window_s)).into_response())
+            Json(history(&app, window_s)).into_response()
         }
     }
 }
@@ -127,18 +116,16 @@ pub(in crate::server) struct ConnectionRow {
 pub(in crate::server) async fn connections(
     State(app): State<Shared>,
     _: Admin,
-    query: Asked<Page>,
-) -> Result<Json<List<ConnectionRow>>, Problem> {
-    let page = asked(query)?;
+    Asked(page): Asked<Page>,
+) -> Json<List<ConnectionRow>> {
     let limit = page.limit();
     let now_ms = app.clock.now_ms();
-    let rows = app.connections.all().into_iter().filter(|c| page.after.is_none_or(|a| c.id() > a)).take(limit + 1);
-    let rows = rows.map(|c| ConnectionRow {
+    let rows = page.of_connections(&app).map(|c| ConnectionRow {
         info: connection_info(&app, &c),
         connected_ms: now_ms.saturating_sub(c.meta().connected_ms),
         queue: c.outbox.info(),
     });
-    Ok(Json(List::page(rows.collect(), limit, |r: &ConnectionRow| r.info.connection_id.to_string())))
+    Json(List::page(rows.collect(), limit, |r: &ConnectionRow| r.info.connection_id.to_string()))
 }
 
 /// The query of the error journal.
@@ -155,27 +142,17 @@ impl Minutes {
 }
 
 /// `GET /monitoring/errors?minutes=`: rates by kind and severity, minute by minute, and the newest.
-pub(in crate::server) async fn errors(
-    State(app): State<Shared>,
-    _: Admin,
-    query: Asked<Minutes>,
-) -> Result<Json<Value>, Problem> {
-    let q = asked(query)?;
+pub(in crate::server) async fn errors(State(app): State<Shared>, _: Admin, Asked(q): Asked<Minutes>) -> Json<Value> {
     let mut body = json!(app.monitor.journal.summary(q.minutes()));
     body["minutes"] = q.minutes().into();
     body["recent"] = json!(app.monitor.journal.recent(q.minutes(), q.limit.unwrap_or(super::PAGE_DEFAULT)));
-    Ok(Json(body))
+    Json(body)
 }
 
 /// `GET /admin/errors/recent?minutes=`: the newest errors, newest first.
-pub(in crate::server) async fn recent(
-    State(app): State<Shared>,
-    _: Admin,
-    query: Asked<Minutes>,
-) -> Result<Json<Value>, Problem> {
-    let q = asked(query)?;
+pub(in crate::server) async fn recent(State(app): State<Shared>, _: Admin, Asked(q): Asked<Minutes>) -> Json<Value> {
     let items = app.monitor.journal.recent(q.minutes(), q.limit.unwrap_or(ENTRIES_MAX));
-    Ok(Json(json!({"minutes": q.minutes(), "items": items, "next": null})))
+    Json(json!({"minutes": q.minutes(), "items": items, "next": null}))
 }
 
 /// `POST /admin/monitoring/reset`: forgets the history and the journal. Counters of `/metrics` go on: they must not fall.

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{List, Page};
 use crate::protocol::ErrorCode;
-use crate::server::guard::{Caller, Segment};
+use crate::server::guard::{Asked, Caller, Segment};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
 use crate::sink::recorder::{RecordError, RecorderService, RecordingMeta, RecordingState};
@@ -43,9 +43,8 @@ fn may_have(caller: &Caller, recording: &RecordingMeta) -> bool {
 pub(in crate::server) async fn list(
     State(app): State<Shared>,
     caller: Caller,
-    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
+    Asked(page): Asked<Page>,
 ) -> Result<Json<List<RecordingMeta>>, Problem> {
-    let Query(page) = page.map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))?;
     let limit = page.limit();
     let (service, owner) = (service(&app)?, owner(&caller)?);
     let rows = match app.recordings.page(page.after, limit + 1, owner).await {

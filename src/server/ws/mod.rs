@@ -24,7 +24,7 @@ mod welcome;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
@@ -43,7 +43,7 @@ pub(super) use sessions::Sessions;
 
 use self::welcome::Guest;
 use super::accept::Slot;
-use super::guard::{self, Segment};
+use super::guard::{self, Asked, Segment};
 use super::lanes::Load;
 use super::peer::Peer;
 use super::problem::Problem;
@@ -128,7 +128,7 @@ pub(super) struct Params {
 pub(super) async fn upgrade(
     State(app): State<Shared>,
     peer: Peer,
-    params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
+    Asked(params): Asked<Params>,
     request: Request,
 ) -> Result<Response, Problem> {
     accept(&app, peer, None, params, request).await
@@ -139,7 +139,7 @@ pub(super) async fn upgrade_client(
     State(app): State<Shared>,
     peer: Peer,
     Segment(client_id): Segment,
-    params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
+    Asked(params): Asked<Params>,
     request: Request,
 ) -> Result<Response, Problem> {
     accept(&app, peer, Some(client_id), params, request).await
@@ -149,11 +149,10 @@ async fn accept(
     app: &Arc<App>,
     peer: Peer,
     path_id: Option<String>,
-    params: Result<Query<Params>, axum::extract::rejection::QueryRejection>,
+    params: Params,
     request: Request,
 ) -> Result<Response, Problem> {
     let bad = |e: String| Problem::new(ErrorCode::InvalidMessage, e);
-    let Query(params) = params.map_err(|e| bad(e.body_text()))?;
     let client_id = path_id.or(params.client_id).unwrap_or_else(|| Uuid::now_v7().to_string());
     check_name("client_id", &client_id).map_err(|e| bad(e.to_string()))?;
     if let Some(c) = &params.conversation_id {

@@ -15,7 +15,8 @@ use crate::protocol::{
 use audio::{audio_data, audio_start};
 
 pub(super) use admin::{REASON_BYTES_MAX, USER_ID_BYTES_MAX};
-pub(super) use people::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX, RESUME_TOKEN_BYTES_MAX, TARGETS_MAX};
+pub use people::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX};
+pub(super) use people::{RESUME_TOKEN_BYTES_MAX, TARGETS_MAX};
 
 /// Characters of a message's own `id`.
 pub(super) const ID_CHARS_MAX: usize = 64;

@@ -11,9 +11,9 @@ const PREFERENCES_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a resume token: far more than ours have.
 pub(in crate::dialect::native) const RESUME_TOKEN_BYTES_MAX: usize = 256;
 /// Messages of one page of history where no `limit` is given.
-pub(in crate::dialect::native) const HISTORY_LIMIT_DEFAULT: u32 = 100;
+pub const HISTORY_LIMIT_DEFAULT: u32 = 100;
 /// Messages of one page of history at the most (protocol section 3).
-pub(in crate::dialect::native) const HISTORY_LIMIT_MAX: u32 = 500;
+pub const HISTORY_LIMIT_MAX: u32 = 500;
 
 pub(super) fn conversation(text: &str) -> Result<String, ProtocolError> {
     required_name("conversation_id", parse::<types::ConversationRef>(text)?.conversation_id)
