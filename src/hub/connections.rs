@@ -1,8 +1,7 @@
 //! The connection registry: by id, by client and by user, each look-up O(1). Knows no socket and no message.
 
 use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -96,7 +95,8 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    fn take_in(&mut self, c: &Counters) {
+    /// Adds what a connection sent and received.
+    pub fn take_in(&mut self, c: &Counters) {
         self.messages_in += c.messages_in.load(Relaxed);
         self.messages_out += c.messages_out.load(Relaxed);
         self.bytes_in += c.bytes_in.load(Relaxed);
@@ -106,14 +106,14 @@ impl Traffic {
 }
 
 /// Connections by something several may share.
-type Groups<K> = HashMap<K, Vec<Arc<Connection>>>;
+type Groups = HashMap<String, Vec<Arc<Connection>>>;
 
 #[derive(Debug, Default)]
 struct Index {
     by_id: HashMap<Uuid, Arc<Connection>>,
     by_session: HashMap<Uuid, Arc<Connection>>,
-    by_client: Groups<String>,
-    by_user: Groups<String>,
+    by_client: Groups,
+    by_user: Groups,
     detached: usize,
     /// What those sent and received that are gone.
     retired: Traffic,
@@ -331,7 +331,7 @@ impl Connections {
     pub fn close_inactive(&self, now_ms: u64, inactive_ms: u64) -> usize {
         let mut closed = 0;
         self.for_each(|c| {
-            if now_ms.saturating_sub(c.counters.last_message_ms.load(Ordering::Relaxed)) >= inactive_ms {
+            if now_ms.saturating_sub(c.counters.last_message_ms.load(Relaxed)) >= inactive_ms {
                 closed += usize::from(c.outbox.close(CloseCode::Idle, "inactive"));
             }
         });
@@ -343,7 +343,7 @@ impl Connections {
     }
 }
 
-fn leave<K: Hash + Eq + std::borrow::Borrow<str>>(groups: &mut Groups<K>, key: &str, connection: &Arc<Connection>) {
+fn leave(groups: &mut Groups, key: &str, connection: &Arc<Connection>) {
     if let Some(all) = groups.get_mut(key) {
         all.retain(|c| !Arc::ptr_eq(c, connection));
         if all.is_empty() {

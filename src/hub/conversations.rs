@@ -104,11 +104,6 @@ impl Conversations {
         }
     }
 
-    /// Whether a connection is in a conversation.
-    pub fn contains(&self, connection: &Connection, conversation_id: &str) -> bool {
-        self.lock().get(conversation_id).is_some_and(|r| r.seats.contains_key(&connection.key()))
-    }
-
     /// A message was accepted: it is handed to all but the connection it came from.
     pub fn accepted(&self, conversation_id: &str, message_seq: u64, from: Speaker, content: Json, sender: Option<u64>) {
         let mut rooms = self.lock();

@@ -1,8 +1,6 @@
 //! What administrators may do, once for the socket and for HTTP. Each act is logged with who did it; asking is no act.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::state::App;
 use super::ws::connection_info;
-use crate::hub::{Connection, Counters, Notice};
+use crate::hub::{Connection, Notice, Traffic};
 use crate::protocol::{AdminCommand, AlertSeverity, CloseCode, DisconnectTarget, Event, Json, Speaker};
 
 /// Connections listed in one answer on the socket; the HTTP list has pages.
@@ -39,7 +37,7 @@ pub(super) fn name(who: &Speaker) -> String {
     who.user_id.clone().unwrap_or_else(|| format!("{} ({})", who.client_id, who.connection_id))
 }
 
-/// Sums over all connections, since the server started where they count.
+/// Sums over the connections there are.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct ConnectionStats {
     connections: usize,
@@ -57,22 +55,16 @@ pub(super) struct ConnectionStats {
 
 /// Sums over all connections.
 pub(super) fn connection_stats(app: &App) -> ConnectionStats {
-    let mut sums = [0u64; 5];
-    let mut detached = 0usize;
-    let mut count = 0usize;
+    let (mut traffic, mut count, mut recovering) = (Traffic::default(), 0, 0);
     app.connections.for_each(|c| {
-        let n: &Counters = &c.counters;
-        let each: [&AtomicU64; 5] = [&n.messages_in, &n.messages_out, &n.bytes_in, &n.bytes_out, &n.errors];
-        for (sum, counter) in sums.iter_mut().zip(each) {
-            *sum += counter.load(Relaxed);
-        }
-        detached += usize::from(c.is_detached());
+        traffic.take_in(&c.counters);
         count += 1;
+        recovering += usize::from(c.is_detached());
     });
-    let [messages_in, messages_out, bytes_in, bytes_out, errors] = sums;
+    let Traffic { messages_in, messages_out, bytes_in, bytes_out, errors, .. } = traffic;
     ConnectionStats {
-        connections: count - detached,
-        recovering: detached,
+        connections: count - recovering,
+        recovering,
         streams: app.streams.len(),
         conversations: app.conversations.len(),
         messages_in,
@@ -110,13 +102,12 @@ fn queue_status(app: &App) -> Value {
         let q = c.outbox.info();
         messages += q.messages;
         bytes += q.bytes;
-        if q.messages > 0 || q.bytes > 0 {
+        if waiting.len() < LIST_MAX && (q.messages > 0 || q.bytes > 0) {
             waiting.push(
                 json!({"connection_id": c.id(), "client_id": c.client_id(), "messages": q.messages, "bytes": q.bytes}),
             );
         }
     });
-    waiting.truncate(LIST_MAX);
     json!({"messages": messages, "bytes": bytes, "limit": app.config.connections.queue_messages, "connections": waiting})
 }
 

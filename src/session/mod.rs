@@ -71,7 +71,6 @@ pub struct Session {
     conversations: Conversations,
     streams: Streams,
     faults_in_a_row: u32,
-    errors: u64,
     ring: Ring,
     answered: VecDeque<(String, Event)>,
 }
@@ -92,7 +91,6 @@ impl Session {
             conversations: Conversations::default(),
             streams: Streams::new(new_uid),
             faults_in_a_row: 0,
-            errors: 0,
             ring: Ring::new(limits.event_ring),
             answered: VecDeque::new(),
         }
@@ -116,11 +114,6 @@ impl Session {
     /// Faults since the last good message.
     pub fn faults_in_a_row(&self) -> u32 {
         self.faults_in_a_row
-    }
-
-    /// Errors told to the client so far.
-    pub fn errors(&self) -> u64 {
-        self.errors
     }
 
     /// The number of the next session event, whose text goes to [`Session::keep`].
@@ -185,15 +178,13 @@ impl Session {
         };
         match &route {
             Route::Audio { .. } | Route::OpenFirst(_) => self.faults_in_a_row = 0,
-            Route::Refuse(Some(_)) => self.errors += 1,
-            Route::Refuse(None) | Route::Empty => {}
+            Route::Refuse(_) | Route::Empty => {}
         }
         route
     }
 
     /// Reports an error to the client and counts it.
     pub fn fault(&mut self, error: ProtocolError, reply_to: Option<String>, fx: &mut Vec<Effect>) {
-        self.errors += 1;
         let counts = error.code.is_fault();
         fx.push(Effect::Send(Event::Error(error), reply_to));
         if counts {

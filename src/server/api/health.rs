@@ -74,31 +74,28 @@ pub(super) struct Breaker {
     opened_at: Option<String>,
 }
 
-fn brief(app: &App) -> Health {
-    Health {
-        status: app.health(),
-        timestamp: clock::rfc3339(clock::unix_ms()),
-        active_connections: app.connections.len(),
-    }
+fn brief(app: &App, status: HealthStatus) -> Health {
+    Health { status, timestamp: clock::rfc3339(clock::unix_ms()), active_connections: app.connections.len() }
 }
 
 /// `GET /health`.
 pub(in crate::server) async fn summary(State(app): State<Shared>) -> Json<Health> {
-    Json(brief(&app))
+    Json(brief(&app, app.health()))
 }
 
 /// `GET /health/live`: that it answers is the answer.
 pub(in crate::server) async fn live(State(app): State<Shared>) -> Json<Health> {
-    Json(brief(&app))
+    Json(brief(&app, app.health()))
 }
 
 /// `GET /health/ready`: 503 while no new work is taken.
 pub(in crate::server) async fn ready(State(app): State<Shared>) -> (StatusCode, Json<Health>) {
-    let status = match app.health() {
+    let health = app.health();
+    let status = match health {
         HealthStatus::Healthy | HealthStatus::Degraded => StatusCode::OK,
         HealthStatus::Unhealthy | HealthStatus::Critical => StatusCode::SERVICE_UNAVAILABLE,
     };
-    (status, Json(brief(&app)))
+    (status, Json(brief(&app, health)))
 }
 
 /// `GET /health/detailed`.
@@ -122,10 +119,11 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn detail(app: &App) -> DetailedHealth {
+    let (status, findings) = assess(app);
     DetailedHealth {
-        brief: brief(app),
+        brief: brief(app, status),
         uptime_ms: app.clock.now_ms(),
-        findings: assess(app).1,
+        findings,
         components: components(app),
         circuit_breakers: breakers(app),
         errors: errors(app),

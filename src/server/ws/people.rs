@@ -9,9 +9,7 @@ use super::lane::Lane;
 use super::task::Task;
 use crate::clock::unix_ms;
 use crate::hub::{Connection, Joined, Notice};
-use crate::protocol::{
-    BroadcastRequest, ErrorCode, Event, HistoryMessage, Identity, Json, ProtocolError, Speaker, Timestamp,
-};
+use crate::protocol::{BroadcastRequest, ErrorCode, Event, HistoryMessage, Json, ProtocolError, Speaker, Timestamp};
 use crate::server::state::App;
 use crate::session::{PeopleAct, TYPING_MS};
 use crate::store::{Appended, NewMessage, Owner, StoreError, StoredMessage};
@@ -190,7 +188,7 @@ impl Post {
 
 /// Hands a broadcast to whom it is for. Returns how many that were.
 pub(in crate::server) fn deliver(app: &App, request: &BroadcastRequest, notice: &Notice, sender: Option<u64>) -> usize {
-    let skip = |c: &Connection| !c.is_known() || Some(c.key()) == sender || request.exclude.contains(&c.id());
+    let skip = |c: &Connection| Some(c.key()) == sender || request.exclude.contains(&c.id());
     let Some(target) = &request.target else {
         let mut delivered = 0;
         app.connections.for_each_known(|c| delivered += usize::from(!skip(c) && c.outbox.share(notice)));
@@ -240,8 +238,7 @@ fn row(m: StoredMessage) -> HistoryMessage {
 
 /// Whose preferences a connection's are.
 fn owner(connection: &Connection) -> Owner {
-    let identity: Arc<Identity> = connection.identity();
-    match &identity.user_id {
+    match &connection.identity().user_id {
         Some(user) => Owner::User(user.clone()),
         None => Owner::Client(connection.client_id().to_owned()),
     }
