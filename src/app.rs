@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::auth::{AuthSetupError, Authenticator, Revocation, RevocationsFull};
-use crate::clock::unix_ms;
+use crate::auth::{AuthSetupError, Authenticator, RevocationsFull};
+use crate::clock::{unix_ms, unix_s};
 use crate::config::{AuthMode, Config, Durability, ResponderKind};
 use crate::journal::{Found, Journal, JournalFolderError, JournalLimits};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
@@ -82,15 +82,7 @@ impl Server {
         let auth = open_auth(&config, &services, &store)?;
         let responder = responder(&config, &breakers, &services, &store)?;
         let app = App::new(config, Parts { recorder, recordings, journal, responder, breakers, store, auth })?;
-        services.spawn(|stop| {
-            let watch = app.watch_certificate();
-            async move {
-                tokio::select! {
-                    () = watch => {}
-                    () = stop.cancelled() => {}
-                }
-            }
-        });
+        services.keep(app.watch_certificate());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _guard = runtime.enter();
@@ -236,22 +228,7 @@ fn open_auth(
     }
     let auth = Authenticator::open(&config.auth, unix_s)?;
     let revoked = services.run(|| store.revocations(unix_s()))??;
-    auth.load(revoked.into_iter().map(|r| Revocation {
-        jti: r.jti,
-        user_id: r.user_id,
-        at_unix_s: r.at_unix_s,
-        until_unix_s: r.until_unix_s,
-    }))?;
-    let keys = Arc::clone(&auth);
-    services.spawn(|stop| async move {
-        tokio::select! {
-            () = keys.maintain() => {}
-            () = stop.cancelled() => {}
-        }
-    });
+    auth.load(revoked)?;
+    services.keep(Arc::clone(&auth).maintain());
     Ok(Some(auth))
-}
-
-fn unix_s() -> u64 {
-    unix_ms() / 1_000
 }

@@ -55,6 +55,13 @@ impl Services {
         self.tasks.spawn_on(service(self.stop.child_token()), &self.handle);
     }
 
+    /// Runs what has no end of its own until everything stops.
+    pub(super) fn keep(&self, service: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(|stop| async move {
+            stop.run_until_cancelled(service).await;
+        });
+    }
+
     /// Does something on the services' runtime and waits for it, from any thread.
     ///
     /// # Errors

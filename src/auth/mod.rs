@@ -24,10 +24,10 @@ use serde::Deserialize;
 pub use credential::{credential, redact};
 pub use error::{AuthError, AuthSetupError, KeyFault};
 pub use issue::{IssueError, NewToken, read_secret, sign_hs256};
-pub use revoked::{REVOCATIONS_MAX, Revocation, RevocationsFull};
+pub use revoked::{REVOCATIONS_MAX, RevocationsFull};
 
 use crate::config::AuthConfig;
-use crate::protocol::Identity;
+use crate::protocol::{Identity, Revocation};
 use claims::{Claims, Expected, Flaw, Lists};
 use jwks::Source;
 use keys::{KeySet, Signature};

@@ -5,23 +5,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use crate::protocol::Identity;
+use crate::protocol::{Identity, Revocation};
 
 /// Entries kept: some 20 MB at worst. Whoever revokes more than this should change the key.
 pub const REVOCATIONS_MAX: usize = 100_000;
-
-/// An order that tokens be refused from now on: one token by its id, all of a user's that were made by then, or both.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Revocation {
-    /// The token with this id.
-    pub jti: Option<String>,
-    /// This user's tokens, as far as they were issued at or before `at_unix_s` or do not say when.
-    pub user_id: Option<String>,
-    /// When it was ordered, in seconds since the Unix epoch.
-    pub at_unix_s: u64,
-    /// When the last token it is about has ended, where that is known: the order can be forgotten then.
-    pub until_unix_s: Option<u64>,
-}
 
 /// There is no room: nothing was revoked. The operator's to cure: change the key, or wait for orders to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -58,6 +58,19 @@ impl Identity {
     }
 }
 
+/// An order that tokens be refused from now on: one token by its id, all of a user's that were made by then, or both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Revocation {
+    /// The token with this id.
+    pub jti: Option<String>,
+    /// This user's tokens, as far as they were issued at or before `at_unix_s` or do not say when.
+    pub user_id: Option<String>,
+    /// When it was ordered, in seconds since the Unix epoch.
+    pub at_unix_s: u64,
+    /// When the last token it is about has ended, where that is known: the order can be forgotten then.
+    pub until_unix_s: Option<u64>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,7 +28,7 @@ pub use event::{
     ConnectionEstablished, ConnectionInfo, ConnectionLimits, Event, HeartbeatInfo, ListenedStream, QueueInfo,
     ResumedStream, ServerInfo, ServerState, SessionInfo, Speaker, StreamInfo,
 };
-pub use identity::{ConversationRule, Identity};
+pub use identity::{ConversationRule, Identity, Revocation};
 pub use json::Json;
 pub use kinds::{BINARY, MESSAGE_TYPES, UNREADABLE};
 pub use monitoring::{ConnectionRow, ErrorEntry, MetricsPoint};

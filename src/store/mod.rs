@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use crate::protocol::Revocation;
 use crate::resilience::Breaker;
 
 mod error;
@@ -22,7 +23,7 @@ mod contract;
 pub use error::StoreError;
 pub use records::{
     Appended, Conversation, NewMessage, Owner, Page, Reconciled, RecordingFilter, RecordingProgress, RecordingRecord,
-    Revocation, Role, SessionEnd, SessionRecord, StoreStatus, StoredMessage, Turn,
+    Role, SessionEnd, SessionRecord, StoreStatus, StoredMessage, Turn,
 };
 pub use write::{Done, Reply, Write};
 

@@ -188,19 +188,6 @@ pub enum Owner {
     Client(String),
 }
 
-/// Tokens that count no more: the one with this id, all of this user's made up to `at_unix_s`, or what both say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revocation {
-    /// The token's id.
-    pub jti: Option<String>,
-    /// The user.
-    pub user_id: Option<String>,
-    /// When it was said, in seconds.
-    pub at_unix_s: u64,
-    /// When it need not be known any longer, in seconds: the tokens have ended by themselves. None: for ever.
-    pub until_unix_s: Option<u64>,
-}
-
 /// How the store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreStatus {

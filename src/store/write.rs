@@ -5,9 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use uuid::Uuid;
 
 use super::error::StoreError;
-use super::records::{
-    Appended, NewMessage, Owner, Reconciled, RecordingRecord, Revocation, SessionEnd, SessionRecord, Turn,
-};
+use super::records::{Appended, NewMessage, Owner, Reconciled, RecordingRecord, SessionEnd, SessionRecord, Turn};
+use crate::protocol::Revocation;
 
 /// Told how a write ended. Runs on the store's runtime, before the next write's: it must not block.
 pub type Done<T> = Box<dyn FnOnce(Result<T, StoreError>) + Send>;

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Body, Disconnected, List};
-use crate::clock::{rfc3339, unix_ms};
-use crate::protocol::{CloseCode, ErrorCode};
+use crate::clock::{rfc3339, unix_s};
+use crate::protocol::{self, CloseCode, ErrorCode};
 use crate::server::guard::Admin;
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
@@ -56,28 +56,26 @@ pub(in crate::server) async fn revoke(
             return Err(invalid(&format!("{what} must have 1 to {NAME_CHARS_MAX} characters")));
         }
     }
-    let at_unix_s = unix_ms() / 1_000;
-    let order = crate::auth::Revocation { jti: jti.clone(), user_id: user_id.clone(), at_unix_s, until_unix_s: None };
-    auth.revoke(order).map_err(|e| Problem::new(ErrorCode::QuotaExceeded, e.to_string()))?;
+    let order = protocol::Revocation { jti, user_id, at_unix_s: unix_s(), until_unix_s: None };
+    auth.revoke(order.clone()).map_err(|e| Problem::new(ErrorCode::QuotaExceeded, e.to_string()))?;
     let mut cut = 0;
     app.connections.for_each(|c| {
         if auth.is_revoked(&c.identity()) {
             cut += usize::from(c.outbox.close(CloseCode::Unauthenticated, "the token has been revoked"));
         }
     });
-    tracing::warn!(by = by.name(), jti, user_id, cut, "tokens revoked by an administrator");
+    tracing::warn!(by = by.name(), jti = order.jti, user_id = order.user_id, cut, "tokens revoked by an administrator");
     let (told, kept) = tokio::sync::oneshot::channel();
-    let record = store::Revocation { jti, user_id, at_unix_s, until_unix_s: None };
     let failed = |e| Problem(ws::store_error(&e));
-    app.store.revoke(record, Box::new(move |r| drop(told.send(r)))).map_err(failed)?;
+    app.store.revoke(order, Box::new(move |r| drop(told.send(r)))).map_err(failed)?;
     kept.await.unwrap_or(Err(store::StoreError::Closed)).map_err(failed)?;
     Ok((StatusCode::CREATED, Json(Disconnected { disconnected: cut })))
 }
 
 /// `GET /admin/revocations`: those in force.
 pub(in crate::server) async fn list(State(app): State<Shared>, _: Admin) -> Result<Json<List<Revocation>>, Problem> {
-    let all = app.store.revocations(unix_ms() / 1_000).await.map_err(|e| Problem(ws::store_error(&e)))?;
-    let row = |r: store::Revocation| Revocation {
+    let all = app.store.revocations(unix_s()).await.map_err(|e| Problem(ws::store_error(&e)))?;
+    let row = |r: protocol::Revocation| Revocation {
         jti: r.jti,
         user_id: r.user_id,
         revoked_at: rfc3339(r.at_unix_s.saturating_mul(1_000)),

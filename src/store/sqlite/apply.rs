@@ -8,8 +8,9 @@ use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use super::value::{blob, int, owner, progress_text, role_text, uint, uuid};
+use crate::protocol::Revocation;
 use crate::store::records::{
-    Appended, NewMessage, Owner, Reconciled, RecordingRecord, Revocation, SessionEnd, SessionRecord, Turn,
+    Appended, NewMessage, Owner, Reconciled, RecordingRecord, SessionEnd, SessionRecord, Turn,
 };
 use crate::store::write::Write;
 

@@ -12,11 +12,10 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::queue::{self, Queue};
-use super::records::{
-    Conversation, Owner, Page, RecordingFilter, RecordingRecord, Revocation, SessionRecord, StoreStatus, Turn,
-};
+use super::records::{Conversation, Owner, Page, RecordingFilter, RecordingRecord, SessionRecord, StoreStatus, Turn};
 use super::write::{Reply, Write};
 use super::{BoxFuture, Queued, Read, Store, StoreOptions};
+use crate::protocol::Revocation;
 
 mod address;
 mod apply;

@@ -7,9 +7,9 @@ use sqlx::{Row, SqlitePool, query};
 use uuid::Uuid;
 
 use super::value::{blob, int, owner, recording as recording_of, role, uint, uint_or_none, uuid};
+use crate::protocol::Revocation;
 use crate::store::records::{
-    Conversation, Owner, Page, RecordingFilter, RecordingRecord, Revocation, SessionEnd, SessionRecord, StoredMessage,
-    Turn,
+    Conversation, Owner, Page, RecordingFilter, RecordingRecord, SessionEnd, SessionRecord, StoredMessage, Turn,
 };
 
 /// Rows of one answer, whatever is asked for.
