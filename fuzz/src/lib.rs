@@ -8,6 +8,7 @@ mod decoder;
 mod message;
 mod random;
 mod resume;
+mod script;
 mod session;
 mod websocket;
 

@@ -10,26 +10,13 @@ use voxgate::protocol::{ErrorCode, Event, Identity};
 use voxgate::session::{Authentication, Effect, Route, Session, SessionLimits, StreamDefaults};
 
 use crate::message::LIMITS;
+use crate::script::Script;
 
 /// Events kept for a client that was away: few, so that scripts reach the end.
 const RING: usize = 6;
 const STREAMS_MAX: usize = 3;
 /// Protocol section 1: time to authenticate.
 const AUTHENTICATE_WITHIN_MS: u64 = 5_000;
-
-struct Script<'a>(&'a [u8]);
-
-impl Script<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn below(&mut self, limit: u8) -> u8 {
-        self.byte().unwrap_or(0) % limit
-    }
-}
 
 /// The byte at a position of a stream.
 fn content(index: u32, at: u64) -> u8 {

@@ -8,6 +8,7 @@ use voxgate::protocol::{ErrorCode, Event};
 use voxgate::session::{Effect, OpenStream, Route, Session};
 
 use crate::message::session_of;
+use crate::script::Script;
 
 /// Streams open at once.
 const STREAMS_MAX: usize = 3;
@@ -16,21 +17,6 @@ const FAULTS_MAX: u32 = 5;
 
 /// The client's names for its streams.
 const NAMES: [&str; 4] = ["s0", "s1", "s2", "s3"];
-
-/// What the client says, read from the input.
-struct Script<'a>(&'a [u8]);
-
-impl Script<'_> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(first)
-    }
-
-    fn below(&mut self, limit: u8) -> u8 {
-        self.byte().unwrap_or(0) % limit
-    }
-}
 
 /// A stream as the client believes it to be.
 #[derive(Debug)]
