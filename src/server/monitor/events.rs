@@ -27,7 +27,7 @@ pub(super) enum Told {
 /// Tells everyone who subscribed; topics of administrators only while they are one.
 pub(super) fn tell(app: &App, topic: Topic, event: &Event) {
     let notice = Notice::new(event);
-    app.connections.for_each(|c| {
+    app.connections.for_each_known(|c| {
         if c.wants(topic) && !c.is_detached() && (!topic.is_admin_only() || c.identity().admin) {
             c.outbox.share(&notice);
         }

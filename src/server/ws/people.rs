@@ -251,8 +251,25 @@ pub(in crate::server) fn store_error(e: &StoreError) -> ProtocolError {
     match e {
         StoreError::Busy { .. } => ProtocolError::new(ErrorCode::Overloaded, "too many writes wait for the store")
             .retry_after_ms(RETRY_AFTER_MS),
+        StoreError::LeftAlone { retry_after_ms } => {
+            let what = "the store failed too often and is left alone for a while";
+            ProtocolError::new(ErrorCode::UpstreamUnavailable, what).retry_after_ms(*retry_after_ms)
+        }
         e if e.is_retryable() => ProtocolError::new(ErrorCode::UpstreamUnavailable, "the store cannot keep it now")
             .retry_after_ms(RETRY_AFTER_MS),
         _ => ProtocolError::new(ErrorCode::Internal, "the store failed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_left_alone_is_worth_asking_when_it_is_asked_again() {
+        let told = store_error(&StoreError::LeftAlone { retry_after_ms: 17_000 });
+        assert_eq!((told.code, told.retry_after_ms), (ErrorCode::UpstreamUnavailable, Some(17_000)));
+        let told = store_error(&StoreError::Locked { waited_ms: 2_000 });
+        assert_eq!((told.code, told.retry_after_ms), (ErrorCode::UpstreamUnavailable, Some(1_000)));
     }
 }
