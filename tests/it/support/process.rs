@@ -102,6 +102,18 @@ impl ServerProcess {
         std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 
+    /// What its descriptors are open on, sorted: a path, or a kind without its number.
+    pub fn open_files(&self) -> Vec<String> {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // One that has been closed since has no target any more.
+        let targets = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
+        let mut names: Vec<String> = targets
+            .map(|target| target.display().to_string().split(":[").next().unwrap_or_default().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Most memory it ever held, in KiB.
     pub fn peak_kib(&self) -> u64 {
         self.status_kib("VmHWM:")
