@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use voxgate::audio::{Encoding, StreamFormat};
-use voxgate::client::WsUrl;
 use voxgate::client::pace::{Pace, Speed};
 use voxgate::client::replay::{Carriage, Plan, replay};
+use voxgate::client::{ClientError, WsUrl};
 use voxgate::clock::unix_ms;
 
 use super::disk::SmallDisk;
@@ -93,15 +93,23 @@ impl Chaos {
             let plan =
                 Plan { bytes: pcm.as_slice().into(), format, carriage, pace, record: true, conversation_id: None };
             let turn = disk.map(SmallDisk::turn);
-            let sent = replay(&WsUrl::of(proxy.addr), None, &plan, &mut |_| {}).await;
+            let (begun, mut last) = (Instant::now(), None);
+            let sent = replay(&WsUrl::of(proxy.addr), None, &plan, &mut |p| last = Some((p, begun.elapsed()))).await;
             let sent = match sent {
                 Ok(sent) => sent,
-                // Cut before the first hello: nothing was begun.
-                Err(e) if e.to_string().contains("does not speak WebSocket") || e.to_string().contains("broke:") => {
+                // Cut before the first hello.
+                Err(ClientError::Handshake { .. } | ClientError::Io(_) | ClientError::Closed { code: 1006, .. })
+                    if last.is_none() =>
+                {
                     self.cuts.fetch_add(1, Relaxed);
                     continue;
                 }
-                Err(e) => panic!("stream {round} of worker {worker}: {e}"),
+                Err(e) => panic!(
+                    "stream {round} of worker {worker}, {} bytes: {e} after {:?}, last {last:?}, connection {}",
+                    pcm.len(),
+                    begun.elapsed(),
+                    proxy.accepted()
+                ),
             };
             assert!(sent.is_complete(), "{sent:?}");
             self.streams.fetch_add(1, Relaxed);

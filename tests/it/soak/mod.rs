@@ -6,6 +6,7 @@ mod chaos;
 mod disk;
 mod watch;
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,7 +37,10 @@ async fn soak() {
         ("VOXGATE__CONNECTIONS__HEARTBEAT_INTERVAL_MS", "5000"),
         ("VOXGATE__CONNECTIONS__HEARTBEAT_TIMEOUT_MS", "30000"),
     ];
-    let server = ServerProcess::start(data.path(), &settings);
+    let server = match std::env::var_os("VOXGATE_SOAK_LOG") {
+        Some(log) => ServerProcess::start_logging_with(Path::new(&log), data.path(), "human", &settings),
+        None => ServerProcess::start(data.path(), &settings),
+    };
     // A little of everything first: threads and pools that are made when they are needed are there then.
     run(&server, disk.as_ref(), Duration::from_secs(5)).await;
     until_idle(&server).await;
