@@ -173,6 +173,47 @@ fn a_conversations_listener_hears_streams_that_come_later() {
 }
 
 #[test]
+fn every_listener_hears_every_frame_in_order_though_they_come_and_go_while_it_is_handed_on() {
+    let all = Connections::default();
+    let d = Directory::new(1);
+    let stream = speak(&d, &connect(&all, "s", false), Some("room"));
+    let hear = |n: usize| {
+        let c = connect(&all, &format!("l{n}"), false);
+        let l = d.listen(&c, &ListenTarget::Conversation("room".into()), |_| None, |_| true).unwrap();
+        (c, l.listener_id)
+    };
+    let heard = |c: &Connection| {
+        std::iter::from_fn(|| c.outbox.pop())
+            .filter_map(|item| match item {
+                OutboxItem::Audio(frame) => Some(frame[2 + 8]), // the position's lowest byte
+                OutboxItem::Notice(..) => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let say = |position| stream.publish(listener_frame(stream.listen_index, position, false, false, &[]));
+    let mut listeners: Vec<_> = (0..100).map(hear).collect();
+    say(1);
+    assert!(stream.is_handing_on());
+    let got = listeners.iter().filter(|(c, _)| !c.outbox.info().bytes.eq(&0)).count();
+    assert!((1..100).contains(&got), "{got}");
+    // One who has it and one who has not leave; another comes.
+    let late = hear(100);
+    say(2);
+    for gone in [99, 3] {
+        assert!(d.stop_listening(listeners.remove(gone).1));
+    }
+    while stream.is_handing_on() {
+        stream.hand_on();
+    }
+    say(3);
+    d.remove(&stream); // nobody calls `hand_on` any more
+    for (c, _) in &listeners {
+        assert_eq!(heard(c), [1, 2, 3], "{}", c.client_id());
+    }
+    assert_eq!(heard(&late.0), [2, 3]);
+}
+
+#[test]
 fn listen_indices_are_unique_and_come_back_late() {
     let all = Connections::default();
     let d = Directory::new(3);

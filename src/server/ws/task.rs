@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Sleep;
@@ -231,8 +231,9 @@ impl Task {
             let mut progress = self.poll_outbox(cx, lane);
             progress |= self.is_rebuilding() && self.rebuild(lane);
             progress |= self.work_streams(cx, lane);
-            progress |= self.poll_read(cx, lane);
-            if self.defer(lane) {
+            let read = self.poll_read(cx, lane);
+            progress |= read;
+            if read && self.defer(lane) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -320,8 +321,13 @@ impl Future for Task {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(with_lane(|lane| self.poll_with(cx, lane)));
-        Poll::Ready(())
+        let handing_on = |s: &&Box<Stream>| s.live.is_handing_on();
+        self.streams.iter().filter(handing_on).for_each(|s| s.live.hand_on());
+        let polled = with_lane(|lane| self.poll_with(cx, lane));
+        if self.streams.iter().any(|s| handing_on(&s)) {
+            cx.waker().wake_by_ref(); // after the tasks of those who got it
+        }
+        polled
     }
 }
 
