@@ -12,8 +12,8 @@ use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec};
 use crate::protocol::{ChannelsInfo, Event, ListenTarget, ListenedStream, StreamInfo};
 use crate::sink::listeners::Publish;
 
-/// Listeners that get a frame in one go. Their tasks run before the next ones get it: with a thousand at once, what a frame touched
-/// of a listener would have left the caches before its task comes to it.
+/// Listeners that get a frame in one go. Others of the thread have their turn, then the next ones get it: those whose tasks were called
+/// write before what was touched of them has left the caches, and who speaks to thousands does not hold up everybody else.
 const HANDED_AT_ONCE: usize = 32;
 
 /// What is known of a stream from its start.
@@ -115,7 +115,10 @@ impl LiveStream {
     fn hand(&self, audience: &mut Audience, count: usize) {
         let end = audience.all.len().min(audience.next.saturating_add(count));
         for l in audience.all.get(audience.next..end).into_iter().flatten() {
-            l.connection.outbox.send_audio(self.listen_index, audience.frame.clone());
+            let sent = l.connection.outbox.send_audio(self.listen_index, audience.frame.clone());
+            if sent > 0 {
+                l.connection.counters.bytes_out.fetch_add(sent as u64, Ordering::Relaxed);
+            }
         }
         audience.next = end;
         let more = end < audience.all.len();

@@ -191,6 +191,7 @@ impl Task {
             return;
         }
         websocket::encode(&mut lane.out, OpCode::Close, &websocket::close_payload(code.code(), reason));
+        self.connection.outbox.set_shortcut(None);
         self.phase = Phase::Closing(self.app.clock.now_ms() + CLOSE_WAIT_MS);
         self.look_within(CLOSE_WAIT_MS);
         self.superseded = code == CloseCode::Superseded;
@@ -216,6 +217,7 @@ impl Task {
         if self.phase != Phase::Gone {
             self.phase = Phase::Gone;
             self.app.sessions.end(self.connection.session_id());
+            self.connection.outbox.set_shortcut(None);
             (self.socket, self.slot, self.out) = (None, None, Vec::new());
             self.end_streams(reason);
         }
@@ -247,7 +249,7 @@ impl Task {
                 return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
+        after_others(cx);
         Poll::Pending
     }
 
@@ -317,6 +319,12 @@ impl Task {
     }
 }
 
+/// Has the task called again once all others that are ready, and those whose sockets have become so, were called. By its waker alone
+/// it would be called sixty times before the runtime looks at another socket.
+fn after_others(cx: &mut Context<'_>) {
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+}
+
 impl Future for Task {
     type Output = ();
 
@@ -325,7 +333,7 @@ impl Future for Task {
         self.streams.iter().filter(handing_on).for_each(|s| s.live.hand_on());
         let polled = with_lane(|lane| self.poll_with(cx, lane));
         if self.streams.iter().any(|s| handing_on(&s)) {
-            cx.waker().wake_by_ref(); // after the tasks of those who got it
+            after_others(cx);
         }
         polled
     }
