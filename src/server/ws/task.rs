@@ -329,10 +329,9 @@ impl Future for Task {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let handing_on = |s: &&Box<Stream>| s.live.is_handing_on();
-        self.streams.iter().filter(handing_on).for_each(|s| s.live.hand_on());
+        self.streams.iter().filter(|s| s.live.is_handing_on()).for_each(|s| s.live.hand_on());
         let polled = with_lane(|lane| self.poll_with(cx, lane));
-        if self.streams.iter().any(|s| handing_on(&s)) {
+        if self.streams.iter().any(|s| s.live.is_handing_on()) {
             after_others(cx);
         }
         polled
