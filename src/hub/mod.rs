@@ -14,5 +14,5 @@ pub use connection::{Connection, ConnectionMeta, Counters};
 pub use connections::{Admission, Connections, Refused, Traffic};
 pub use conversations::{Conversations, Joined};
 pub use notice::Notice;
-pub use outbox::{Closing, Left, Outbox, OutboxItem, OutboxLimits};
+pub use outbox::{Closing, Left, Outbox, OutboxItem, OutboxLimits, Shortcut};
 pub use streams::{Directory, Listening, LiveStream, LiveStreamMeta, StreamTotals};

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
+use std::thread::{self, ThreadId};
 
 use bytes::Bytes;
 
@@ -44,6 +46,19 @@ impl OutboxItem {
 /// Why a connection closes: the code, and words for the reader of the close frame.
 pub type Closing = (CloseCode, Cow<'static, str>);
 
+/// A socket that takes a listener's frame from whoever publishes it, without its task being called.
+pub trait Shortcut: Debug + Send + Sync {
+    /// Writes what the socket takes at once, and tells how many bytes that was.
+    fn try_write(&self, frame: &[u8]) -> usize;
+}
+
+/// A listener's socket and the thread of its task: on that thread nobody else writes to it meanwhile.
+#[derive(Debug)]
+struct Direct {
+    thread: ThreadId,
+    socket: Arc<dyn Shortcut>,
+}
+
 /// Everything but the one frame an undisturbed listener has waiting.
 #[derive(Debug, Default)]
 struct Rest {
@@ -53,6 +68,8 @@ struct Rest {
     audio_bytes: usize,
     /// Streams of which a frame was dropped since the last one that was sent.
     gaps: Vec<u16>,
+    /// The end of a frame of which the socket took a part: it goes before all else.
+    cut: Bytes,
     close: Option<Closing>,
     /// Session events that were thrown away before they were sent.
     lost: u64,
@@ -72,6 +89,7 @@ struct Queue {
     /// The connection's task, once it has looked here. It stays for life: a call lends it instead of taking it, so that a listener need
     /// not leave it anew for each frame.
     task: Option<Waker>,
+    direct: Option<Direct>,
     rest: Rest,
 }
 
@@ -117,6 +135,21 @@ impl Outbox {
         if self.blocked.load(Ordering::Relaxed) != blocked {
             self.blocked.store(blocked, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the socket did not take all that it was given.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// The task, which runs on this thread, lends its socket to speakers of the same thread, or takes it back.
+    pub fn set_shortcut(&self, socket: Option<Arc<dyn Shortcut>>) {
+        self.lock().direct = socket.map(|socket| Direct { thread: thread::current().id(), socket });
+    }
+
+    /// The end of a frame that was written in part without the task: to be written before anything else.
+    pub fn take_cut(&self) -> Bytes {
+        std::mem::take(&mut self.lock().rest.cut)
     }
 
     /// Calls the connection's task, for whatever reason.
@@ -204,17 +237,25 @@ impl Outbox {
         taken
     }
 
-    /// Queues a listener's frame, made by [`listener_frame`](crate::sink::listeners::listener_frame), of the stream with that index; the oldest
-    /// audio makes room.
-    pub fn send_audio(&self, stream_index: u16, frame: Bytes) {
+    /// Sends a listener's frame, made by [`listener_frame`](crate::sink::listeners::listener_frame), of the stream with that index: through the
+    /// shortcut where there is one and nothing waits, else it is queued; the oldest audio makes room. Returns the bytes that went.
+    pub fn send_audio(&self, stream_index: u16, frame: Bytes) -> usize {
         let mut q = self.lock();
         if q.frame.is_empty() && !q.more {
-            (q.frame, q.frame_index) = (frame, stream_index);
-            return self.call(&q);
+            let sent = self.send_directly(&q, &frame);
+            if sent == 0 {
+                (q.frame, q.frame_index) = (frame, stream_index);
+                self.call(&q);
+            } else if sent < frame.len() {
+                q.rest.cut = frame.slice(sent..);
+                self.set_blocked(true);
+                self.call(&q);
+            }
+            return sent;
         }
         let rest = q.rest();
         if rest.close.is_some() {
-            return;
+            return 0;
         }
         rest.audio_bytes += frame.len();
         rest.audio.push_back((stream_index, frame));
@@ -227,6 +268,14 @@ impl Outbox {
             }
         }
         self.call(&q);
+        0
+    }
+
+    fn send_directly(&self, queue: &Queue, frame: &[u8]) -> usize {
+        match &queue.direct {
+            Some(d) if !self.is_blocked() && d.thread == thread::current().id() => d.socket.try_write(frame),
+            _ => 0,
+        }
     }
 
     /// Closes the connection; the first reason counts. False where it was closing already.

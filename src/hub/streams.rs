@@ -1,7 +1,7 @@
 //! The directory of running streams, and who listens to each. A speaker's block is encoded once, whoever listens.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -11,6 +11,10 @@ use super::connection::Connection;
 use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec};
 use crate::protocol::{ChannelsInfo, Event, ListenTarget, ListenedStream, StreamInfo};
 use crate::sink::listeners::Publish;
+
+/// Listeners that get a frame in one go. Others of the thread have their turn, then the next ones get it: those whose tasks were called
+/// write before what was touched of them has left the caches, and who speaks to thousands does not hold up everybody else.
+const HANDED_AT_ONCE: usize = 32;
 
 /// What is known of a stream from its start.
 #[derive(Clone, Debug)]
@@ -39,6 +43,15 @@ struct Listener {
     connection: Arc<Connection>,
 }
 
+/// Who listens, and how far the newest frame has come among them.
+#[derive(Debug, Default)]
+struct Audience {
+    all: Vec<Listener>,
+    frame: Bytes,
+    /// The first who has not got it.
+    next: usize,
+}
+
 /// A running stream, as others see it.
 #[derive(Debug)]
 pub struct LiveStream {
@@ -52,8 +65,10 @@ pub struct LiveStream {
     pub position_ms: AtomicU64,
     /// Audio that waited to be decoded at its last acknowledgement, in milliseconds.
     pub buffered_ms: AtomicU64,
-    listeners: Mutex<Vec<Listener>>,
+    audience: Mutex<Audience>,
     listener_count: AtomicUsize,
+    /// A frame has not come to all.
+    handing_on: AtomicBool,
 }
 
 impl LiveStream {
@@ -87,18 +102,54 @@ impl LiveStream {
         }
     }
 
+    /// Whether a frame has not come to all listeners: [`hand_on`](Self::hand_on) is to be called until it has.
+    pub fn is_handing_on(&self) -> bool {
+        self.handing_on.load(Ordering::Relaxed)
+    }
+
+    /// Hands the newest frame to some more listeners.
+    pub fn hand_on(&self) {
+        self.hand(&mut lock(&self.audience), HANDED_AT_ONCE);
+    }
+
+    fn hand(&self, audience: &mut Audience, count: usize) {
+        let end = audience.all.len().min(audience.next.saturating_add(count));
+        for l in audience.all.get(audience.next..end).into_iter().flatten() {
+            let sent = l.connection.outbox.send_audio(self.listen_index, audience.frame.clone());
+            if sent > 0 {
+                l.connection.counters.bytes_out.fetch_add(sent as u64, Ordering::Relaxed);
+            }
+        }
+        audience.next = end;
+        let more = end < audience.all.len();
+        if !more {
+            audience.frame = Bytes::new();
+        }
+        self.handing_on.store(more, Ordering::Relaxed);
+    }
+
+    /// Hands the newest frame to everybody who has not got it.
+    fn hand_to_all(&self, audience: &mut Audience) {
+        if self.is_handing_on() {
+            self.hand(audience, usize::MAX);
+        }
+    }
+
+    /// Whoever comes hears the next frame.
     fn attach(&self, listener: Listener) {
-        let mut all = lock(&self.listeners);
-        all.push(listener);
-        self.listener_count.store(all.len(), Ordering::Relaxed);
+        let mut audience = lock(&self.audience);
+        self.hand_to_all(&mut audience);
+        audience.all.push(listener);
+        self.listener_count.store(audience.all.len(), Ordering::Relaxed);
     }
 
     fn detach(&self, listener_id: Uuid) -> bool {
-        let mut all = lock(&self.listeners);
-        let before = all.len();
-        all.retain(|l| l.id != listener_id);
-        self.listener_count.store(all.len(), Ordering::Relaxed);
-        all.len() != before
+        let mut audience = lock(&self.audience);
+        let Some(at) = audience.all.iter().position(|l| l.id == listener_id) else { return false };
+        audience.all.remove(at);
+        audience.next -= usize::from(at < audience.next);
+        self.listener_count.store(audience.all.len(), Ordering::Relaxed);
+        true
     }
 }
 
@@ -111,10 +162,11 @@ impl Publish for LiveStream {
         self.listener_count.load(Ordering::Relaxed) > 0
     }
 
-    fn publish(&self, frame: &Bytes) {
-        for l in lock(&self.listeners).iter() {
-            l.connection.outbox.send_audio(self.listen_index, frame.clone());
-        }
+    fn publish(&self, frame: Bytes) {
+        let mut audience = lock(&self.audience);
+        self.hand_to_all(&mut audience);
+        (audience.frame, audience.next) = (frame, 0);
+        self.hand(&mut audience, HANDED_AT_ONCE);
     }
 
     fn at(&self, spec: PcmSpec, position: u64) {
@@ -201,8 +253,9 @@ impl Directory {
             channels: AtomicU16::new(0),
             position_ms: AtomicU64::new(0),
             buffered_ms: AtomicU64::new(0),
-            listeners: Mutex::default(),
+            audience: Mutex::default(),
             listener_count: AtomicUsize::new(0),
+            handing_on: AtomicBool::new(false),
         });
         *index.started.entry(stream.meta.encoding.name()).or_default() += 1;
         index.by_uid.insert(stream.meta.uid, Arc::clone(&stream));
@@ -225,6 +278,7 @@ impl Directory {
         if index.by_uid.remove(&stream.meta.uid).is_none() {
             return false;
         }
+        stream.hand_to_all(&mut lock(&stream.audience));
         index.taken[usize::from(stream.listen_index)] = false;
         index.retired_ms += stream.position_ms.load(Ordering::Relaxed);
         if let Some(c) = &stream.meta.conversation_id {
@@ -313,7 +367,7 @@ impl Directory {
         let mut ended = Vec::new();
         for stream in index.by_uid.values().filter(|s| s.meta.conversation_id.as_deref() == Some(conversation_id)) {
             if stream.meta.connection.key() != connection.key() {
-                ended.extend(lock(&stream.listeners).iter().filter(|l| mine(l)).map(|l| l.id));
+                ended.extend(lock(&stream.audience).all.iter().filter(|l| mine(l)).map(|l| l.id));
             }
         }
         if let Some(all) = index.conversations.get(conversation_id) {

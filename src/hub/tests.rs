@@ -172,6 +172,89 @@ fn a_conversations_listener_hears_streams_that_come_later() {
     assert!(!speak(&d, &speaker, Some("room")).is_heard());
 }
 
+/// A socket with room for so many bytes.
+#[derive(Debug)]
+struct Narrow(std::sync::Mutex<(usize, Vec<u8>)>);
+
+impl Shortcut for Narrow {
+    fn try_write(&self, frame: &[u8]) -> usize {
+        let mut socket = self.0.lock().unwrap();
+        let n = frame.len().min(socket.0);
+        socket.0 -= n;
+        socket.1.extend_from_slice(&frame[..n]);
+        n
+    }
+}
+
+#[test]
+fn a_lent_socket_takes_frames_by_itself_until_it_is_full_and_nothing_overtakes_what_it_took_in_part() {
+    let all = Connections::default();
+    let c = connect(&all, "a", false);
+    let frame = |n| listener_frame(1, n, false, false, &[n as i16; 20]);
+    let len = frame(0).len();
+    let socket = Arc::new(Narrow((2 * len + 5, Vec::new()).into()));
+    c.outbox.set_shortcut(Some(socket.clone()));
+    let sent: Vec<usize> = (0..5).map(|n| c.outbox.send_audio(1, frame(n))).collect();
+    assert_eq!(sent, [len, len, 5, 0, 0]);
+    assert!(c.outbox.is_blocked(), "the task is to write the rest");
+    let mut written = socket.0.lock().unwrap().1.clone();
+    written.extend_from_slice(&c.outbox.take_cut());
+    let waiting = std::iter::from_fn(|| c.outbox.pop());
+    written.extend(waiting.flat_map(|item| match item {
+        OutboxItem::Audio(frame) => frame.to_vec(),
+        OutboxItem::Notice(..) => panic!("nobody said anything"),
+    }));
+    assert_eq!(written, (0..5).flat_map(frame).collect::<Vec<u8>>());
+    // Another thread may not write while the task does, and messages are not overtaken.
+    c.outbox.set_blocked(false);
+    socket.0.lock().unwrap().0 = 1_000;
+    std::thread::scope(|s| assert_eq!(s.spawn(|| c.outbox.send_audio(1, frame(5))).join().unwrap(), 0));
+    assert!(matches!(c.outbox.pop(), Some(OutboxItem::Audio(_))));
+    c.outbox.send(&Event::Ping);
+    assert_eq!(c.outbox.send_audio(1, frame(6)), 0);
+}
+
+#[test]
+fn every_listener_hears_every_frame_in_order_though_they_come_and_go_while_it_is_handed_on() {
+    let all = Connections::default();
+    let d = Directory::new(1);
+    let stream = speak(&d, &connect(&all, "s", false), Some("room"));
+    let hear = |n: usize| {
+        let c = connect(&all, &format!("l{n}"), false);
+        let l = d.listen(&c, &ListenTarget::Conversation("room".into()), |_| None, |_| true).unwrap();
+        (c, l.listener_id)
+    };
+    let heard = |c: &Connection| {
+        std::iter::from_fn(|| c.outbox.pop())
+            .filter_map(|item| match item {
+                OutboxItem::Audio(frame) => Some(frame[2 + 8]), // the position's lowest byte
+                OutboxItem::Notice(..) => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let say = |position| stream.publish(listener_frame(stream.listen_index, position, false, false, &[]));
+    let mut listeners: Vec<_> = (0..100).map(hear).collect();
+    say(1);
+    assert!(stream.is_handing_on());
+    let got = listeners.iter().filter(|(c, _)| !c.outbox.info().bytes.eq(&0)).count();
+    assert!((1..100).contains(&got), "{got}");
+    // One who has it and one who has not leave; another comes.
+    let late = hear(100);
+    say(2);
+    for gone in [99, 3] {
+        assert!(d.stop_listening(listeners.remove(gone).1));
+    }
+    while stream.is_handing_on() {
+        stream.hand_on();
+    }
+    say(3);
+    d.remove(&stream); // nobody calls `hand_on` any more
+    for (c, _) in &listeners {
+        assert_eq!(heard(c), [1, 2, 3], "{}", c.client_id());
+    }
+    assert_eq!(heard(&late.0), [2, 3]);
+}
+
 #[test]
 fn listen_indices_are_unique_and_come_back_late() {
     let all = Connections::default();

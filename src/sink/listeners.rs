@@ -14,8 +14,8 @@ pub trait Publish: Send + Sync {
     fn listen_index(&self) -> u16;
     /// Whether anybody listens.
     fn is_heard(&self) -> bool;
-    /// Hands a frame to all listeners.
-    fn publish(&self, frame: &Bytes);
+    /// Hands a frame to all listeners, to the last of them a little later.
+    fn publish(&self, frame: Bytes);
     /// The stream has come to this position (samples per channel).
     fn at(&self, spec: PcmSpec, position: u64);
 }
@@ -48,14 +48,14 @@ impl<P: Publish> Sink for Listeners<P> {
         // A listener may have come since `wants_s16` was asked: it hears the next block.
         if !block.s16.is_empty() && self.to.is_heard() {
             let frame = listener_frame(self.to.listen_index(), block.position, block.after_gap, false, block.s16);
-            self.to.publish(&frame);
+            self.to.publish(frame);
         }
         Push::Taken
     }
 
     fn finish(&mut self, _: &mut Vec<SinkEvent>) {
         if self.to.is_heard() {
-            self.to.publish(&listener_frame(self.to.listen_index(), self.position, false, true, &[]));
+            self.to.publish(listener_frame(self.to.listen_index(), self.position, false, true, &[]));
         }
     }
 }

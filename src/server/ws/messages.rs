@@ -143,6 +143,7 @@ impl Task {
         match self.app.streams.listen(&self.connection, target, |name| session.own_stream(name), member) {
             Some(l) => {
                 self.listeners.push(l.listener_id);
+                self.lend_socket();
                 let event = Event::Listening { listener_id: l.listener_id.to_string(), streams: l.streams };
                 self.send(&event, reply_to.as_deref(), lane);
             }

@@ -1,6 +1,7 @@
 //! What a connection's task writes, and when: at once, or after the thread's other connections have read. What is said is others' business.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
@@ -8,7 +9,7 @@ use tokio::io::AsyncWrite;
 use super::lane::Lane;
 use super::task::{Phase, Task};
 use crate::dialect::native;
-use crate::hub::Notice;
+use crate::hub::{Notice, Shortcut};
 use crate::protocol::Event;
 use crate::server::lanes::answers_together;
 use crate::server::socket::Socket;
@@ -94,6 +95,10 @@ impl Task {
             lane.out.clear();
             return;
         }
+        let was_blocked = self.connection.outbox.is_blocked();
+        if was_blocked {
+            self.finish_cut(lane.now_us);
+        }
         if self.has_unsent() && self.out.is_empty() && !self.flush(cx) {
             self.lost();
         }
@@ -127,6 +132,9 @@ impl Task {
             }
             lane.out.clear();
         }
+        if !self.out.is_empty() && !was_blocked {
+            self.wrote_ms = lane.now_us / 1_000; // others may have written till now
+        }
         self.connection.outbox.set_blocked(!self.out.is_empty());
         if self.phase == Phase::Closing(0) && !self.has_unsent() {
             self.lost();
@@ -134,6 +142,22 @@ impl Task {
         if self.out.len() > self.app.config.connections.queue_bytes {
             self.lost(); // a frame may be cut in the middle: not even a close can follow
         }
+    }
+
+    /// What a speaker could write of a frame in part only is the first to go.
+    pub(super) fn finish_cut(&mut self, now_us: u64) {
+        let cut = self.connection.outbox.take_cut();
+        if !cut.is_empty() {
+            self.wrote_ms = now_us / 1_000;
+            self.out.splice(0..0, cut);
+        }
+    }
+
+    /// Lends the socket to those who speak to this listener on the same thread: a thousand tasks need not be called for each frame.
+    pub(super) fn lend_socket(&mut self) {
+        let Some((socket, lent)) = self.socket.take().map(Socket::share) else { return };
+        self.socket = Some(socket);
+        self.connection.outbox.set_shortcut(lent.map(|s| s as Arc<dyn Shortcut>));
     }
 
     /// Whether the client was not sent all it was told.

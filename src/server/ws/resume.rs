@@ -102,6 +102,8 @@ impl Task {
 
     fn detach(&mut self, until_ms: u64) {
         self.phase = Phase::Detached(until_ms);
+        self.connection.outbox.set_shortcut(None);
+        self.connection.outbox.take_cut(); // of a frame nobody gets
         (self.socket, self.slot) = (None, None);
         (self.out, self.deferred, self.pinged_ms) = (Vec::new(), false, None);
         self.connection.outbox.set_blocked(false);
@@ -175,6 +177,9 @@ impl Task {
         if self.socket.is_none() {
             return self.lost();
         }
+        if !self.listeners.is_empty() {
+            self.lend_socket();
+        }
         self.look_within(0);
         self.session.lost(self.connection.outbox.take_lost());
         self.session.has_seen(last_seq.unwrap_or(0));
@@ -208,6 +213,8 @@ impl Task {
     /// The old socket may look alive still: whoever holds it is told that he is no more the one.
     fn part_with_old_socket(&mut self, lane: &mut Lane) {
         let Some(mut old) = self.socket.take() else { return lane.out.clear() };
+        self.connection.outbox.set_shortcut(None);
+        self.finish_cut(lane.now_us);
         let mut last = std::mem::take(&mut self.out);
         last.append(&mut lane.out);
         if self.phase == Phase::Open {

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Sleep;
@@ -191,6 +191,7 @@ impl Task {
             return;
         }
         websocket::encode(&mut lane.out, OpCode::Close, &websocket::close_payload(code.code(), reason));
+        self.connection.outbox.set_shortcut(None);
         self.phase = Phase::Closing(self.app.clock.now_ms() + CLOSE_WAIT_MS);
         self.look_within(CLOSE_WAIT_MS);
         self.superseded = code == CloseCode::Superseded;
@@ -216,6 +217,7 @@ impl Task {
         if self.phase != Phase::Gone {
             self.phase = Phase::Gone;
             self.app.sessions.end(self.connection.session_id());
+            self.connection.outbox.set_shortcut(None);
             (self.socket, self.slot, self.out) = (None, None, Vec::new());
             self.end_streams(reason);
         }
@@ -231,8 +233,9 @@ impl Task {
             let mut progress = self.poll_outbox(cx, lane);
             progress |= self.is_rebuilding() && self.rebuild(lane);
             progress |= self.work_streams(cx, lane);
-            progress |= self.poll_read(cx, lane);
-            if self.defer(lane) {
+            let read = self.poll_read(cx, lane);
+            progress |= read;
+            if read && self.defer(lane) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -246,7 +249,7 @@ impl Task {
                 return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
+        after_others(cx);
         Poll::Pending
     }
 
@@ -316,12 +319,22 @@ impl Task {
     }
 }
 
+/// Has the task called again once all others that are ready, and those whose sockets have become so, were called. By its waker alone
+/// it would be called sixty times before the runtime looks at another socket.
+fn after_others(cx: &mut Context<'_>) {
+    let _ = std::pin::pin!(tokio::task::yield_now()).poll(cx);
+}
+
 impl Future for Task {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        ready!(with_lane(|lane| self.poll_with(cx, lane)));
-        Poll::Ready(())
+        self.streams.iter().filter(|s| s.live.is_handing_on()).for_each(|s| s.live.hand_on());
+        let polled = with_lane(|lane| self.poll_with(cx, lane));
+        if self.streams.iter().any(|s| s.live.is_handing_on()) {
+            after_others(cx);
+        }
+        polled
     }
 }
 
