@@ -1,6 +1,5 @@
 // The page in a real Chromium, against the real server, over a network that is cut.
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +7,7 @@ import { after, before, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { openBrowser, openPage } from "./browser.js";
 import { compare } from "./sound.js";
-import { BINARY, FlakyNetwork, ROOT, type TestServer, noise, readWav, startServer, writeWav } from "./support.js";
+import { FlakyNetwork, ROOT, type TestServer, noise, readWav, startServer, tokenFor, writeWav } from "./support.js";
 
 const OUT_RATE = 16_000;
 const directory = mkdtempSync(join(tmpdir(), "voxgate-page-"));
@@ -188,7 +187,7 @@ test("everything can be reached and is named without a mouse and without eyes", 
 test("where the server asks for a token the page asks for it, and everything on it uses it", async () => {
   const secret = "a secret of tests that is long enough for HS256";
   const guarded = await startServer({ "auth.mode": "jwt", "auth.hs256_secret": secret });
-  const token = spawnSync(BINARY, ["token", "--user", "ada", "--secret", secret], { encoding: "utf8" }).stdout.trim();
+  const token = tokenFor("ada", secret);
   const page = await openPage(browser, `${guarded.url}/#token=${token}`, faults);
   assert.equal(new URL(page.url()).hash, "", "the token does not stay in the address");
   await page.getByRole("button", { name: "Start the microphone" }).click();

@@ -4,7 +4,7 @@ import { type Browser, type Page, chromium } from "playwright-core";
 
 const NAMES = [process.env["CHROMIUM"], "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 
-export async function openBrowser(microphone: string): Promise<Browser> {
+export async function openBrowser(microphone?: string): Promise<Browser> {
   const executablePath = NAMES.find((n) => n && existsSync(n));
   if (!executablePath) throw new Error("no Chromium: apt-get install chromium, or set CHROMIUM");
   return chromium.launch({
@@ -13,21 +13,25 @@ export async function openBrowser(microphone: string): Promise<Browser> {
       "--no-sandbox", // for root, as in containers
       "--use-fake-ui-for-media-stream",
       "--use-fake-device-for-media-stream",
-      `--use-file-for-fake-audio-capture=${microphone}%noloop`,
+      ...(microphone ? [`--use-file-for-fake-audio-capture=${microphone}%noloop`] : []),
       "--autoplay-policy=no-user-gesture-required",
     ],
   });
 }
 
+/** Collects a page's complaints, but those `expected`. A network that is away is no fault of the page. */
+export function watch(page: Page, faults: string[], expected = /ERR_|WebSocket connection/): Page {
+  page.on("pageerror", (e) => faults.push(String(e)));
+  page.on("console", (m) => {
+    if (m.type() === "error" && !expected.test(m.text())) faults.push(m.text());
+  });
+  return page;
+}
+
 /** The page as a new visitor has it. Its complaints are collected. */
 export async function openPage(browser: Browser, url: string, faults: string[]): Promise<Page> {
   const context = await browser.newContext({ permissions: ["microphone"], acceptDownloads: true });
-  const page = await context.newPage();
-  page.on("pageerror", (e) => faults.push(String(e)));
-  page.on("console", (m) => {
-    // A network that is away is no fault of the page.
-    if (m.type() === "error" && !/ERR_|WebSocket connection/.test(m.text())) faults.push(m.text());
-  });
+  const page = watch(await context.newPage(), faults);
   await page.addInitScript(() => localStorage.setItem("voxgate.raw", "1"));
   await page.goto(url);
   await page.locator("#line[data-state=open]").waitFor();

@@ -1,5 +1,5 @@
 // A real server, a network that can be cut, and WAV files.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, connect, type Server, type Socket } from "node:net";
@@ -47,6 +47,11 @@ export async function startServer(settings: Record<string, string> = {}): Promis
       rmSync(data, { recursive: true, force: true });
     },
   };
+}
+
+/** A token of the server whose `auth.hs256_secret` it is. */
+export function tokenFor(user: string, secret: string, ...roles: string[]): string {
+  return spawnSync(BINARY, ["token", "--user", user, ...roles.flatMap((r) => ["--role", r]), "--secret", secret], { encoding: "utf8" }).stdout.trim();
 }
 
 /** A network between client and server that can be cut, refused, or made to swallow everything. */
