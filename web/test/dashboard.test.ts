@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { WebSocket } from "ws";
 import { type ClientOptions, VoxgateClient } from "../client/src/index.js";
-import { openBrowser, watch } from "./browser.js";
+import { AWAY, openBrowser, watch } from "./browser.js";
 import { type TestServer, bytesOf, noise, startServer, tokenFor } from "./support.js";
 
 const SECRET = "a secret of tests that is long enough for HS256";
@@ -27,7 +27,7 @@ after(async () => {
 /** The dashboard, in a context of its own. That the server says no is no fault of the page. */
 async function dashboard(server: TestServer, hash = ""): Promise<Page> {
   const context = await browser.newContext({ viewport: { width: 1_280, height: 900 } });
-  const page = watch(await context.newPage(), faults, /status of 40[13]|ERR_|WebSocket connection/);
+  const page = watch(await context.newPage(), faults, new RegExp(`status of 40[13]|${AWAY.source}`));
   page.on("dialog", (d) => void d.accept());
   await page.goto(`${server.url}/monitoring/dashboard${hash}`);
   return page;

@@ -46,7 +46,7 @@ const speech = join(directory, "talk.wav");
 writeFileSync(speech, writeWav({ rate: 48_000, channels: 1, samples: talk(60, 48_000) }));
 const server = await startServer();
 const network = await new FlakyNetwork(server.port).open();
-const browser = await openBrowser(speech);
+const browser = await openBrowser("chromium", { microphone: speech });
 const faults: string[] = [];
 const acked = (page: Page, s: number) => page.waitForFunction((n) => parseFloat(document.getElementById("acked")!.textContent!) > n, s);
 

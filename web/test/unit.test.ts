@@ -7,6 +7,8 @@ import { retryAfter } from "../client/src/close.js";
 import { Emitter } from "../client/src/emitter.js";
 import { tagged } from "../client/src/frames.js";
 import type { AudioEndedEvent, AudioReceivedEvent, AudioStartedEvent, ClientMessage, ErrorEvent } from "../client/src/protocol.js";
+import { compare, follow } from "./sound.js";
+import { noise } from "./support.js";
 
 test("the ring keeps what is not acknowledged, by position", () => {
   const ring = new AudioRing(10);
@@ -242,4 +244,20 @@ test("a refused stream is over, one that may come later is asked for again", asy
   second.stream.pump();
   second.stream.handleError(refuse(second.said[0]?.id ?? undefined, false));
   assert.equal(await second.stream.ended, null);
+});
+
+test("the tests of sound tell where a chunk is lost or is there twice", () => {
+  const [rate, hz] = [16_000, 48_000 / 941];
+  const tone = Int16Array.from({ length: 5 * rate }, (_, i) => 9_000 * Math.sin((2 * Math.PI * hz * i) / rate));
+  const chunk = rate / 50;
+  const cut = (at: number, to: number) => Int16Array.from([...tone.subarray(0, at), ...tone.subarray(to)]);
+  const whole = follow(tone, rate, 51, 0, tone.length);
+  assert.ok(whole.largestStep < 0.1 && Math.abs(whole.hz - hz) < 0.001, JSON.stringify(whole));
+  for (const chunks of [1, 2, 7, 25]) assert.ok(follow(cut(20_000, 20_000 + chunks * chunk), rate, 51, 0, 4 * rate).largestStep > 3, `${chunks} lost`);
+  assert.ok(follow(cut(20_000 + chunk, 20_000), rate, 51, 0, 4 * rate).largestStep > 3, "one twice");
+
+  const sound = noise(4, rate);
+  const gap = Int16Array.from([...sound.subarray(0, 20_000), ...sound.subarray(20_000 + chunk)]);
+  assert.equal(compare(sound, sound, 8_000, 40_000).largestStep, 0);
+  assert.equal(compare(gap, sound, 8_000, 40_000).largestStep, chunk);
 });
