@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type Page, chromium, firefox } from "playwright-core";
+import type { Wav } from "./support.js";
 
 export type Kind = "chromium" | "firefox";
 
@@ -94,7 +95,37 @@ export async function openPage(browser: Browser, url: string, faults: string[]):
   const page = watch(await context.newPage(), faults);
   // On the blank page before it there is no storage.
   await page.addInitScript(() => void (self.origin !== "null" && localStorage.setItem("voxgate.raw", "1")));
+  await page.addInitScript(tapMicrophone);
   await page.goto(url);
   await page.locator("#line[data-state=open]").waitFor();
   return page;
+}
+
+interface Tapped {
+  tapped?: { rate: number; parts: Uint8Array<ArrayBuffer>[] };
+}
+
+/** Runs in the page: keeps a copy of what its microphone's worklet hands out. */
+function tapMicrophone(): void {
+  if (typeof AudioWorkletNode !== "function") return;
+  const kept = ((globalThis as Tapped).tapped = { rate: 0, parts: [] as Uint8Array<ArrayBuffer>[] });
+  globalThis.AudioWorkletNode = class extends AudioWorkletNode {
+    constructor(context: BaseAudioContext, name: string, options?: AudioWorkletNodeOptions) {
+      super(context, name, options);
+      kept.rate = context.sampleRate;
+      this.port.addEventListener("message", ({ data }) => data.pcm && kept.parts.push(new Uint8Array(data.pcm.slice(0))));
+    }
+  };
+}
+
+/** What the microphone of a page that `openPage` opened has handed out. */
+export async function tapped(page: Page): Promise<Wav> {
+  const { rate, base64 } = await page.evaluate(async () => {
+    const { rate, parts } = (globalThis as Tapped).tapped as NonNullable<Tapped["tapped"]>;
+    const reader = new FileReader();
+    reader.readAsDataURL(new Blob(parts));
+    await new Promise((resolve) => (reader.onload = resolve));
+    return { rate, base64: (reader.result as string).split(",")[1] ?? "" };
+  });
+  return { rate, channels: 1, samples: new Int16Array(new Uint8Array(Buffer.from(base64, "base64")).buffer) };
 }

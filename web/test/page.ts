@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
-import { type Kind, TONE_HZ, openBrowser, openPage } from "./browser.js";
+import { type Kind, TONE_HZ, openBrowser, openPage, tapped } from "./browser.js";
 import { compare, follow } from "./sound.js";
 import { FlakyNetwork, ROOT, type TestServer, noise, readWav, startServer, tokenFor, writeWav } from "./support.js";
 
@@ -48,9 +48,9 @@ export function pageWorksIn(kind: Kind): void {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** The file as the server's own resampler has it. */
-  async function reference(): Promise<Int16Array> {
-    const response = await fetch(`${server.url}/api/decode?output_rate=${OUT_RATE}`, { method: "POST", body: readFileSync(speech) });
+  /** A file as the server's own resampler has it. */
+  async function decoded(wav: Uint8Array): Promise<Int16Array> {
+    const response = await fetch(`${server.url}/api/decode?output_rate=${OUT_RATE}`, { method: "POST", body: new Uint8Array(wav) });
     assert.equal(response.status, 200);
     return readWav(new Uint8Array(await response.arrayBuffer())).samples;
   }
@@ -76,14 +76,18 @@ export function pageWorksIn(kind: Kind): void {
     assert.deepEqual([kept.rate, kept.channels], [OUT_RATE, 1]);
     const shown = parseFloat((await page.locator("#acked").textContent())!);
     assert.ok(Math.abs(kept.samples.length / OUT_RATE - shown) < 0.1, "the recording is as long as what was acknowledged");
+    // Sample for sample what the device gave; and the device gave what was spoken, but for what it drops itself where the machine is busy.
+    const given = await tapped(page);
+    const heard = await decoded(writeWav(given));
+    assert.ok(kept.samples.length > 5 * OUT_RATE);
+    assert.deepEqual(kept.samples, heard);
     const [from, to] = [OUT_RATE / 2, kept.samples.length - OUT_RATE / 4];
     if (kind === "firefox") {
       const tone = follow(kept.samples, OUT_RATE, TONE_HZ, from, to);
-      // At 50 Hz, a wave a chunk, a chunk that is lost would not be seen.
-      assert.ok(tone.windows > 40 && tone.largestStep <= 0.5 && Math.abs(tone.hz - TONE_HZ) < 0.1, JSON.stringify(tone));
+      assert.ok(Math.abs(tone.hz - TONE_HZ) < 0.1, JSON.stringify(tone));
     } else {
-      const same = compare(kept.samples, await reference(), from, to);
-      assert.ok(same.windows > 80 && same.worst > 0.9 && same.largestStep <= 2, JSON.stringify(same));
+      const same = compare(kept.samples, await decoded(readFileSync(speech)), from, to);
+      assert.ok(same.windows > 80 && same.median > 0.95, JSON.stringify(same));
     }
     await page.context().close();
     assert.deepEqual(faults, []);

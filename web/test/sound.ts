@@ -28,8 +28,8 @@ function find(a: Int16Array, from: number, b: Int16Array, near: number, far: num
 export interface Comparison {
   /** Windows of the recording that were compared. */
   windows: number;
-  /** The least likeness of a window. */
-  worst: number;
+  /** The likeness of a window: half are better. */
+  median: number;
   /** The largest step, in samples, by which a window is not where the one before leads to expect it. */
   largestStep: number;
 }
@@ -37,15 +37,17 @@ export interface Comparison {
 /** Holds a recording to its source, window by window: a gap or a repetition moves what follows. */
 export function compare(recorded: Int16Array, source: Int16Array, from: number, to: number, window = 800): Comparison {
   let { at } = find(recorded, from, source, 0, source.length - window, window);
-  const result: Comparison = { windows: 0, worst: 1, largestStep: 0 };
+  const result: Comparison = { windows: 0, median: 0, largestStep: 0 };
+  const scores: number[] = [];
   for (let w = from; w + window <= to; w += window) {
     const expected = at + (w === from ? 0 : window);
     const found = find(recorded, w, source, expected - 2_000, expected + 2_000, window);
     result.windows += 1;
-    result.worst = Math.min(result.worst, found.score);
+    scores.push(found.score);
     result.largestStep = Math.max(result.largestStep, Math.abs(found.at - expected));
     at = found.at;
   }
+  result.median = scores.sort((a, b) => a - b)[scores.length >> 1] ?? 0;
   return result;
 }
 

@@ -140,7 +140,7 @@ export function readWav(bytes: Uint8Array): Wav {
       channels = view.getUint16(at + 10, true);
       rate = view.getUint32(at + 12, true);
     } else if (id === "data") {
-      return { rate, channels, samples: new Int16Array(bytes.slice(at + 8, at + 8 + size).buffer) };
+      return { rate, channels, samples: new Int16Array(Uint8Array.from(bytes.subarray(at + 8, at + 8 + size)).buffer) };
     }
     at += 8 + size + (size & 1);
   }
