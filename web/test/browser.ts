@@ -101,12 +101,12 @@ export async function openPage(browser: Browser, url: string, faults: string[]):
   return page;
 }
 
-interface Tapped {
+export interface Tapped {
   tapped?: { rate: number; parts: Uint8Array<ArrayBuffer>[] };
 }
 
 /** Runs in the page: keeps a copy of what its microphone's worklet hands out. */
-function tapMicrophone(): void {
+export function tapMicrophone(): void {
   if (typeof AudioWorkletNode !== "function") return;
   const kept = ((globalThis as Tapped).tapped = { rate: 0, parts: [] as Uint8Array<ArrayBuffer>[] });
   globalThis.AudioWorkletNode = class extends AudioWorkletNode {
@@ -118,14 +118,16 @@ function tapMicrophone(): void {
   };
 }
 
-/** What the microphone of a page that `openPage` opened has handed out. */
-export async function tapped(page: Page): Promise<Wav> {
-  const { rate, base64 } = await page.evaluate(async () => {
-    const { rate, parts } = (globalThis as Tapped).tapped as NonNullable<Tapped["tapped"]>;
-    const reader = new FileReader();
-    reader.readAsDataURL(new Blob(parts));
-    await new Promise((resolve) => (reader.onload = resolve));
-    return { rate, base64: (reader.result as string).split(",")[1] ?? "" };
-  });
-  return { rate, channels: 1, samples: new Int16Array(new Uint8Array(Buffer.from(base64, "base64")).buffer) };
+/** Runs in the page: what the microphone has handed out, 16-bit samples in base64. */
+export async function readTap(): Promise<{ rate: number; base64: string }> {
+  const { rate, parts } = (globalThis as Tapped).tapped as NonNullable<Tapped["tapped"]>;
+  const reader = new FileReader();
+  reader.readAsDataURL(new Blob(parts));
+  await new Promise((resolve) => (reader.onload = resolve));
+  return { rate, base64: (reader.result as string).split(",")[1] ?? "" };
+}
+
+/** What `readTap` brought, as a recording. */
+export function wavOf({ rate, base64 }: { rate: number; base64: string }): Wav {
+  return { rate, channels: 1, samples: new Int16Array(Uint8Array.from(Buffer.from(base64, "base64")).buffer) };
 }

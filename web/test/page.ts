@@ -5,11 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
-import { type Kind, TONE_HZ, openBrowser, openPage, tapped } from "./browser.js";
+import { type Kind, TONE_HZ, openBrowser, openPage, readTap, wavOf } from "./browser.js";
 import { compare, follow } from "./sound.js";
-import { FlakyNetwork, ROOT, type TestServer, noise, readWav, startServer, tokenFor, writeWav } from "./support.js";
-
-const OUT_RATE = 16_000;
+import { FlakyNetwork, OUT_RATE, ROOT, type TestServer, decoded, noise, readWav, startServer, tokenFor, writeWav } from "./support.js";
 
 async function downloaded(page: Page, link: Locator): Promise<Uint8Array> {
   const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
@@ -48,13 +46,6 @@ export function pageWorksIn(kind: Kind): void {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  /** A file as the server's own resampler has it. */
-  async function decoded(wav: Uint8Array): Promise<Int16Array> {
-    const response = await fetch(`${server.url}/api/decode?output_rate=${OUT_RATE}`, { method: "POST", body: new Uint8Array(wav) });
-    assert.equal(response.status, 200);
-    return readWav(new Uint8Array(await response.arrayBuffer())).samples;
-  }
-
   test("one speaks, the network goes and comes back, and the recording has every moment", async () => {
     const page = await openPage(browser, url, faults);
     await page.getByRole("button", { name: "Start the microphone" }).click();
@@ -77,8 +68,7 @@ export function pageWorksIn(kind: Kind): void {
     const shown = parseFloat((await page.locator("#acked").textContent())!);
     assert.ok(Math.abs(kept.samples.length / OUT_RATE - shown) < 0.1, "the recording is as long as what was acknowledged");
     // Sample for sample what the device gave; and the device gave what was spoken, but for what it drops itself where the machine is busy.
-    const given = await tapped(page);
-    const heard = await decoded(writeWav(given));
+    const heard = await decoded(server, writeWav(wavOf(await page.evaluate(readTap))));
     assert.ok(kept.samples.length > 5 * OUT_RATE);
     assert.deepEqual(kept.samples, heard);
     const [from, to] = [OUT_RATE / 2, kept.samples.length - OUT_RATE / 4];
@@ -86,7 +76,7 @@ export function pageWorksIn(kind: Kind): void {
       const tone = follow(kept.samples, OUT_RATE, TONE_HZ, from, to);
       assert.ok(Math.abs(tone.hz - TONE_HZ) < 0.1, JSON.stringify(tone));
     } else {
-      const same = compare(kept.samples, await decoded(readFileSync(speech)), from, to);
+      const same = compare(kept.samples, await decoded(server, readFileSync(speech)), from, to);
       assert.ok(same.windows > 80 && same.median > 0.95, JSON.stringify(same));
     }
     await page.context().close();

@@ -167,6 +167,16 @@ export function writeWav({ rate, channels, samples }: Wav): Uint8Array {
   return out;
 }
 
+/** The rate of recordings where nobody asks for another. */
+export const OUT_RATE = 16_000;
+
+/** A file as the server's own resampler has it. */
+export async function decoded(server: { url: string }, wav: Uint8Array): Promise<Int16Array> {
+  const response = await fetch(`${server.url}/api/decode?output_rate=${OUT_RATE}`, { method: "POST", body: new Uint8Array(wav) });
+  if (!response.ok) throw new Error(`${response.status}`);
+  return readWav(new Uint8Array(await response.arrayBuffer())).samples;
+}
+
 export async function recording(server: { url: string }, id: string): Promise<Wav> {
   const response = await fetch(`${server.url}/api/recordings/${id}.wav`);
   if (!response.ok) throw new Error(`${response.status}`);
