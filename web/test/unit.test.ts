@@ -1,12 +1,12 @@
 // The parts of the client library, each by itself.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AudioRing, AudioStream, Backoff, type StreamOptions, afterClose, parseAudio } from "../client/src/index.js";
+import { AudioRing, AudioStream, Backoff, Listener, type StreamOptions, afterClose, parseAudio } from "../client/src/index.js";
 import { base64 } from "../client/src/base64.js";
 import { retryAfter } from "../client/src/close.js";
 import { Emitter } from "../client/src/emitter.js";
 import { tagged } from "../client/src/frames.js";
-import type { AudioEndedEvent, AudioReceivedEvent, AudioStartedEvent, ClientMessage, ErrorEvent } from "../client/src/protocol.js";
+import type { AudioEndedEvent, AudioReceivedEvent, AudioStartedEvent, ClientMessage, ErrorEvent, ListenedStream, ListeningEvent } from "../client/src/protocol.js";
 import { compare, follow } from "./sound.js";
 import { noise } from "./support.js";
 
@@ -260,4 +260,24 @@ test("the tests of sound tell where a chunk is lost or is there twice", () => {
   const gap = Int16Array.from([...sound.subarray(0, 20_000), ...sound.subarray(20_000 + chunk)]);
   assert.equal(compare(sound, sound, 8_000, 40_000).largestStep, 0);
   assert.equal(compare(gap, sound, 8_000, 40_000).largestStep, chunk);
+});
+
+test("a listener hears a stream to its last frame, though the news that it is over overtakes it", async () => {
+  const heard: number[] = [];
+  const [ada, grace] = [{ stream_index: 3, stream_uid: "a" }, { stream_index: 3, stream_uid: "g" }] as ListenedStream[];
+  const answer = { type: "listening", listener_id: "l", streams: [ada] } as ListeningEvent;
+  const listener = new Listener({ conversationId: "team" }, (async () => answer) as never, () => {});
+  await new Promise((resolve) => setImmediate(resolve));
+  listener.on("audio", ({ audio, stream }) => heard.push(audio.position + (stream.stream_uid === "g" ? 100 : 0)));
+  const frame = (position: number, last = false) => listener.hear({ streamIndex: 3, position, samples: new Int16Array(1), dropped: false, last });
+  const changed = (added: ListenedStream[], removed: number[]) => listener.handle({ type: "listening_changed", listener_id: "l", added, removed } as never);
+  frame(0);
+  changed([], [3]);
+  assert.deepEqual(listener.streams, []);
+  frame(1);
+  frame(2, true);
+  frame(3); // of nobody
+  changed([grace as ListenedStream], []);
+  frame(4);
+  assert.deepEqual(heard, [0, 1, 2, 104]);
 });
