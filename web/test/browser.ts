@@ -1,6 +1,7 @@
 // Real browsers with a microphone of known sound.
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, type Page, chromium, firefox } from "playwright-core";
@@ -99,6 +100,20 @@ export async function openPage(browser: Browser, url: string, faults: string[]):
   await page.goto(url);
   await page.locator("#line[data-state=open]").waitFor();
   return page;
+}
+
+/** What axe finds wrong with a page as it stands: WCAG 2.2 A and AA, and its best practices. */
+export async function barriers(page: Page): Promise<string[]> {
+  const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
+  // A policy that forbids scripts from elsewhere does not bind what a test runs in the page.
+  return page.evaluate(async (source) => {
+    if (!("axe" in globalThis)) (0, eval)(source);
+    const { violations } = await (globalThis as unknown as { axe: Axe }).axe.run(document, { resultTypes: ["violations"] });
+    return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)} ${n.failureSummary.replace(/\s+/g, " ")}`));
+  }, axe);
+}
+interface Axe {
+  run(where: Document, options: object): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }>;
 }
 
 export interface Tapped {

@@ -98,7 +98,7 @@ test("a listener that throws takes nothing from the others", () => {
 });
 
 /** A stream on a line that only notes what is said. */
-function setUp(options: Partial<StreamOptions> = {}) {
+function setUp(options: Partial<StreamOptions> = {}, eachFrame = (_: Uint8Array) => {}) {
   const said: ClientMessage[] = [];
   const audio: number[] = [];
   const line = { up: true, ids: 0 };
@@ -106,7 +106,10 @@ function setUp(options: Partial<StreamOptions> = {}) {
     {
       ready: () => line.up,
       send: (m) => void said.push(m),
-      sendBinary: (b) => void audio.push(...b.subarray(4)),
+      sendBinary: (b) => {
+        audio.push(...b.subarray(4));
+        eachFrame(b.subarray(4));
+      },
       later: () => {},
       nextId: () => `i${++line.ids}`,
     },
@@ -188,6 +191,23 @@ test("samples go on as another stream where the session is lost, from a whole sa
   assert.deepEqual(audio, [3, 4, 5, 6]);
   received(4);
   assert.equal(stream.progress.acknowledged, 6);
+});
+
+test("Opus packets stay whole, and go on between two of them where the session is lost", async () => {
+  const frames: number[][] = [];
+  const { said, stream, started, received } = setUp({ format: { encoding: "opus", sample_rate: 48_000, channels: 2 } }, (b) => frames.push([...b]));
+  stream.push(Uint8Array.of(1, 2, 3));
+  await stream.write(new Uint8Array(40_000).fill(4));
+  stream.push(Uint8Array.of(5));
+  started();
+  assert.deepEqual(frames.map((f) => f.length), [3, 40_000, 1]);
+  received(3);
+  frames.length = said.length = 0;
+  stream.handleDropped();
+  stream.handleSessionLost();
+  assert.deepEqual(types(said), ["audio_start"]);
+  started(7);
+  assert.deepEqual(frames.map((f) => f.length), [40_000, 1]);
 });
 
 test("a container cannot begin in its middle", async () => {
