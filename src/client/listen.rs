@@ -1,6 +1,6 @@
 //! Live audio from a server: frames in, samples on their timeline out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
 use std::time::Duration;
@@ -25,6 +25,9 @@ const GAP_FRAMES_MAX: u64 = 3_600 * 48_000;
 
 /// Time for the answer to `listen_start`.
 const ANSWER_TIMEOUT_S: u64 = 10;
+
+/// How long a stream that was said to be over may take to hand out its last frame: audio waits in a queue of its own, and news overtake it.
+const LAST_FRAME_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Whose audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,13 +146,15 @@ pub async fn listen(
         until_stream_ends: matches!(target, Target::Stream(_)),
         answered: false,
         timelines: BTreeMap::new(),
+        removed: BTreeSet::new(),
         samples: Vec::new(),
         on_heard,
     };
     let answer_due = Instant::now() + Duration::from_secs(ANSWER_TIMEOUT_S);
+    let mut last_frame_due = None;
     tokio::pin!(stop);
     loop {
-        let until = (!listener.answered).then_some(answer_due);
+        let until = if listener.answered { last_frame_due } else { Some(answer_due) };
         let driven = tokio::select! {
             driven = connection.drive(until) => driven,
             () = &mut stop => break,
@@ -166,8 +171,14 @@ pub async fn listen(
             }
         }
         driven?;
-        if listener.answered && listener.until_stream_ends && listener.timelines.is_empty() {
-            break;
+        if listener.answered
+            && listener.until_stream_ends
+            && listener.timelines.keys().all(|i| listener.removed.contains(i))
+        {
+            let due = *last_frame_due.get_or_insert_with(|| Instant::now() + LAST_FRAME_TIMEOUT);
+            if listener.timelines.is_empty() || Instant::now() >= due {
+                break;
+            }
         }
         if !listener.answered && Instant::now() >= answer_due {
             return Err(ClientError::Timeout { what: "answer to listen_start", seconds: ANSWER_TIMEOUT_S });
@@ -181,6 +192,8 @@ struct Listener<'a> {
     until_stream_ends: bool,
     answered: bool,
     timelines: BTreeMap<u16, Timeline>,
+    /// Streams that are over but for their last frame.
+    removed: BTreeSet<u16>,
     samples: Vec<i16>,
     on_heard: &'a mut dyn FnMut(Heard<'_>) -> io::Result<()>,
 }
@@ -194,10 +207,8 @@ impl Listener<'_> {
                 self.begin(&streams)?;
             }
             ServerMessage::ListeningChanged { added, removed } => {
+                self.removed.extend(removed.into_iter().filter(|i| self.timelines.contains_key(i)));
                 self.begin(&added)?;
-                for stream_index in removed {
-                    self.end(stream_index)?;
-                }
             }
             ServerMessage::Error { code, message, .. } => return Err(ClientError::Server { code, message }),
             ServerMessage::Ping => return Ok(true),
@@ -213,6 +224,7 @@ impl Listener<'_> {
 
     fn begin(&mut self, streams: &[ListenedStream]) -> io::Result<()> {
         for stream in streams {
+            self.end(stream.stream_index)?; // a number that is given again
             self.timelines.insert(stream.stream_index, Timeline::new(stream.channel_count()));
             (self.on_heard)(Heard::Began(stream))?;
         }
@@ -220,6 +232,7 @@ impl Listener<'_> {
     }
 
     fn end(&mut self, stream_index: u16) -> io::Result<()> {
+        self.removed.remove(&stream_index);
         match self.timelines.remove(&stream_index) {
             Some(_) => (self.on_heard)(Heard::Ended { stream_index }),
             None => Ok(()),
@@ -300,6 +313,7 @@ mod tests {
             until_stream_ends: true,
             answered: false,
             timelines: BTreeMap::new(),
+            removed: BTreeSet::new(),
             samples: Vec::new(),
             on_heard: &mut on_heard,
         };

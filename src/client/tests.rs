@@ -139,6 +139,12 @@ impl Peer {
                     "stream_index": 3, "sample_rate": 16_000, "channels": 1, "from": {}}]}),
                 );
                 for (flags, position, sample) in [(0u32, 100u64, 1i16), (1, 103, 2), (2, 104, 3)] {
+                    if flags == 2 {
+                        // News overtake audio.
+                        self.say(
+                            &json!({"type": "listening_changed", "listener_id": "l", "added": [], "removed": [3]}),
+                        );
+                    }
                     let mut frame = vec![1, 1, 3, 0];
                     frame.extend(flags.to_le_bytes());
                     frame.extend(position.to_le_bytes());
@@ -228,7 +234,7 @@ fn nobody_there_is_told_with_what_to_do() {
 }
 
 #[test]
-fn a_listener_hears_live_audio_with_its_gaps() {
+fn a_listener_hears_live_audio_with_its_gaps_to_its_last_frame() {
     let (url, threads) = peer(Manner::GivesAudio, 1);
     let mut heard = Vec::new();
     let target = Target::Stream("u".to_owned());

@@ -11,19 +11,29 @@ export const token = {
 // The page is at ROOT/monitoring/dashboard, behind whatever prefix a proxy adds.
 const root = new URL("../", location.href);
 
+/** The server wants to know who asks, or knows it and lets him not in. */
+export class Denied extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
 export async function ask(path, method = "GET") {
   const headers = token.get() ? { Authorization: `Bearer ${token.get()}` } : {};
   const answer = await fetch(new URL(path, root), { method, headers, cache: "no-store" });
   const body = answer.status === 204 ? null : await answer.json();
-  if (!answer.ok) throw new Error(body?.detail ?? `HTTP ${answer.status}`);
+  const detail = body?.detail ?? `HTTP ${answer.status}`;
+  if (answer.status === 401 || answer.status === 403) throw new Denied(answer.status, detail);
+  if (!answer.ok) throw new Error(detail);
   return body;
 }
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 
-/** Keeps a socket open and subscribed. `on(message)` gets every message, `state(text, kind)` how it is. */
-export function subscribe(events, on, state) {
+/** A socket that stays open and subscribed from `start` to `stop`. `on(message)` gets every message, `state(text, kind)` how it is. */
+export function subscription(events, on, state) {
   let socket, timer, wait = FIRST_WAIT_MS;
   const open = () => {
     clearTimeout(timer);
@@ -33,6 +43,7 @@ export function subscribe(events, on, state) {
     const mine = (socket = new WebSocket(url, protocols));
     state("connecting", "");
     mine.onmessage = ({ data }) => {
+      if (mine !== socket) return;
       const message = JSON.parse(data);
       if (message.type === "connection_established") {
         wait = FIRST_WAIT_MS;
@@ -54,13 +65,11 @@ export function subscribe(events, on, state) {
       wait = Math.min(wait * 2, LONGEST_WAIT_MS);
     };
   };
-  open();
-  return {
-    again() {
-      const old = socket;
-      socket = undefined;
-      old?.close(1000);
-      open();
-    },
+  const stop = () => {
+    clearTimeout(timer);
+    const old = socket;
+    socket = undefined;
+    old?.close(1000);
   };
+  return { start: () => (stop(), open()), stop };
 }

@@ -1,127 +1,81 @@
 // The dashboard: the history over HTTP, then a point a second over the socket.
 
-import { ask, subscribe, token } from "./api.js";
-import { bytes, drawCharts, drawErrors, number } from "./charts.js";
+import { Denied, ask, subscription, token } from "./api.js";
+import { drawCharts, drawErrors } from "./charts.js";
+import { $, showBadge, showConnections, showErrorRows, showNow, showParts } from "./tables.js";
 
+/** The window that has a point a second, and so grows with each. */
 const FINE_S = 300;
 const HISTORY_EVERY_MS = 15_000;
 const PARTS_EVERY_MS = 5_000;
 const ROWS_MAX = 200;
 
-const $ = (id) => document.getElementById(id);
-const make = (tag, text, className = "") => Object.assign(document.createElement(tag), { textContent: text, className });
-const show = drawCharts($("charts"));
-const showErrors = drawErrors($("errors-chart"));
-const LEVELS = { healthy: "good", closed: "good", off: "", degraded: "warn", half_open: "warn", unhealthy: "bad", critical: "bad", open: "bad" };
+$("inside").hidden = false; // charts take their size from where they are
+const draw = drawCharts($("charts"));
+const drawTimeline = drawErrors($("errors-chart"));
+$("inside").hidden = true;
 
 let windowS = FINE_S;
 let points = [];
+let ownId = null;
+let inside = false;
+const problems = new Map();
 
-function problem(error) {
-  $("problem").hidden = !error;
-  $("problem").textContent = error ? `${error.message ?? error}` : "";
+function showProblems() {
+  $("problems").hidden = problems.size === 0;
+  $("problems").replaceChildren(...[...problems].map(([what, why]) => Object.assign(document.createElement("li"), { textContent: `${what}: ${why}` })));
 }
 
-/** Runs it, and shows what went wrong with it, if anything did. */
-const guarded = (work) => async (...args) => {
+/** Runs it, and shows what went wrong with it, until it goes well. Who may not ask is asked who he is. */
+const guarded = (what, work) => async (...args) => {
   try {
     await work(...args);
-    problem(null);
+    problems.delete(what);
   } catch (error) {
-    problem(error);
+    if (error instanceof Denied) return leave(error);
+    problems.set(what, error.message ?? error);
   }
+  showProblems();
 };
 
-const NOW = [
-  ["Connections", (p) => number(p.connections)],
-  ["Streams", (p) => number(p.streams)],
-  ["Audio s/s", (p) => number(p.audio_s_per_s)],
-  ["Ack p99", (p) => (p.ack_p99_us == null ? "–" : `${number(p.ack_p99_us / 1000)} ms`)],
-  ["In", (p) => `${bytes(p.bytes_in_per_s)}/s`],
-  ["Out", (p) => `${bytes(p.bytes_out_per_s)}/s`],
-  ["Errors/s", (p) => number(p.errors_per_s)],
-  ["Queued", (p) => bytes(p.queue_bytes)],
-  ["Processor", (p) => `${number(p.process_cpu_percent)} %`],
-  ["Memory", (p) => bytes(p.process_memory_bytes)],
-];
-const cells = NOW.map(([label]) => {
-  const box = $("now").appendChild(document.createElement("div"));
-  box.appendChild(make("dt", label));
-  return box.appendChild(make("dd", "–"));
-});
-const showNow = (point) => point && NOW.forEach(([, write], n) => (cells[n].textContent = write(point)));
+function show(to) {
+  draw(points, to - windowS * 1000, to);
+}
 
 function addPoint(point) {
   showNow(point);
   if (windowS !== FINE_S) return;
+  const at = Date.parse(point.at);
+  points = points.filter((p) => at - Date.parse(p.at) <= FINE_S * 1000);
   points.push(point);
-  const oldest = Date.parse(point.at) - FINE_S * 1000;
-  points = points.filter((p) => Date.parse(p.at) >= oldest);
-  show(points);
+  show(at);
 }
 
-const loadHistory = guarded(async () => {
+const loadHistory = guarded("History", async () => {
   const asked = windowS;
   const history = await ask(`monitoring/metrics?window_s=${asked}&format=json`);
   if (asked !== windowS) return;
   points = history.points;
-  show(points);
+  show(Date.parse(history.to));
   showNow(points.at(-1));
 });
 
-const badge = (name, state) => make("li", `${name}: ${state}`.replaceAll("_", " "), `badge ${LEVELS[state] ?? ""}`);
+const loadParts = guarded("Health", async () => showParts(await ask("health/detailed")));
 
-const loadParts = guarded(async () => {
-  const now = await ask("health/detailed");
-  $("health").textContent = now.status;
-  $("health").className = `badge ${LEVELS[now.status] ?? ""}`;
-  const parts = Object.entries(now.components).map(([name, part]) => badge(name, part.status));
-  const breakers = now.circuit_breakers.map((b) => badge(`breaker ${b.name}`, b.state));
-  $("parts").replaceChildren(...parts, ...breakers);
-  $("findings").replaceChildren(...now.findings.map((f) => make("li", `${f.part} is ${f.status}: ${f.reason}`)));
+const loadErrors = guarded("Errors", async () => {
+  const asked = windowS;
+  const errors = await ask(`monitoring/errors?minutes=${Math.round(asked / 60)}&limit=${ROWS_MAX}`);
+  if (asked !== windowS) return;
+  drawTimeline(errors.timeline, errors.by_kind, Date.now() - asked * 1000, Date.now());
+  showErrorRows(errors);
 });
 
-const clock = (at) => new Date(at).toLocaleTimeString();
-
-function row(values, last) {
-  const tr = document.createElement("tr");
-  values.forEach((v) => tr.appendChild(make("td", v ?? "–")));
-  if (last) tr.appendChild(document.createElement("td")).appendChild(last);
-  return tr;
-}
-
-const loadErrors = guarded(async () => {
-  const minutes = Math.max(Math.round(windowS / 60), 5);
-  const errors = await ask(`monitoring/errors?minutes=${minutes}&limit=${ROWS_MAX}`);
-  showErrors(errors.timeline, errors.by_kind);
-  const rows = errors.recent.map((e) => row([clock(e.at), e.kind, e.severity, e.part, e.message, e.connection_id]));
-  $("errors").tBodies[0].replaceChildren(...rows);
-});
-
-const disconnect = guarded(async (id) => {
-  await ask(`api/connections/${encodeURIComponent(id)}`, "DELETE");
+const disconnect = guarded("Disconnect", async (connection) => {
+  await ask(`api/connections/${encodeURIComponent(connection.connection_id)}`, "DELETE");
   await loadConnections();
 });
 
-function cut(connection) {
-  const button = make("button", "Disconnect");
-  button.type = "button";
-  button.onclick = () => confirm(`Disconnect ${connection.client_id}?`) && disconnect(connection.connection_id);
-  return button;
-}
-
-const loadConnections = guarded(async () => {
-  const list = await ask(`monitoring/connections?limit=${ROWS_MAX}`);
-  $("connections-count").textContent = list.next ? `the first ${ROWS_MAX}` : `${list.items.length}`;
-  const rows = list.items.map((c) =>
-    row(
-      [c.client_id, c.user_id, c.remote_addr, c.state, clock(c.connected_at), c.streams.length, bytes(c.bytes_in),
-        bytes(c.bytes_out), `${c.queue.messages} / ${bytes(c.queue.bytes)}`, c.errors],
-      cut(c),
-    ),
-  );
-  $("connections").tBodies[0].replaceChildren(...rows);
-});
+const loadConnections = guarded("Connections", async () => showConnections(await ask(`monitoring/connections?limit=${ROWS_MAX}`), ownId, disconnect));
 
 /** At most one call a second, the last of them not lost. */
 function calm(work) {
@@ -129,28 +83,70 @@ function calm(work) {
   return () => {
     if (waiting) return;
     waiting = true;
-    setTimeout(() => ((waiting = false), work()), 1000);
+    setTimeout(() => ((waiting = false), inside && work()), 1000);
   };
 }
 const errorsSoon = calm(loadErrors);
 const connectionsSoon = calm(loadConnections);
 
-const socket = subscribe(
+const socket = subscription(
   ["metrics", "connections", "errors", "alerts"],
   (message) => {
     if (message.type === "metrics") addPoint(message);
     else if (message.type === "errors") errorsSoon();
     else if (message.type === "connections") connectionsSoon();
     else if (message.type === "alert" || message.type === "status_update") loadParts();
+    else if (message.type === "connection_established") {
+      ownId = message.connection_id;
+      loadAll(); // after a drop, what was missed
+    }
   },
-  (text, kind) => {
-    $("live").textContent = text;
-    $("live").className = `badge ${kind}`;
-  },
+  (text, kind) => showBadge("live", text, kind),
 );
 
 function loadAll() {
   return Promise.all([loadHistory(), loadParts(), loadErrors(), loadConnections()]);
+}
+
+/** Lets in whom the server lets in. */
+async function enter() {
+  try {
+    showParts(await ask("health/detailed"));
+  } catch (error) {
+    if (error instanceof Denied) return leave(error);
+    problems.set("Server", error.message);
+    showProblems();
+    setTimeout(enter, PARTS_EVERY_MS);
+    return;
+  }
+  problems.clear();
+  showProblems();
+  inside = true;
+  $("door").hidden = true;
+  $("inside").hidden = $("health").hidden = false;
+  $("sign-out").hidden = !token.get();
+  document.querySelector("nav").hidden = false;
+  socket.start();
+}
+
+/** Nothing is asked any more until there is another token. */
+function leave(denied) {
+  inside = false;
+  socket.stop();
+  problems.clear();
+  showProblems();
+  const had = token.get();
+  token.set("");
+  showBadge("live", "signed out", "");
+  $("door-why").textContent = why(denied, had);
+  $("door").hidden = false;
+  $("health").hidden = $("inside").hidden = $("sign-out").hidden = document.querySelector("nav").hidden = true;
+  $("token").focus();
+}
+
+function why(denied, had) {
+  if (!denied) return "You are signed out.";
+  return had || denied.status === 403 ? `Refused: ${denied.message}.` : "This server shows its figures to administrators only.";
 }
 
 for (const button of document.querySelectorAll("nav button")) {
@@ -165,9 +161,19 @@ $("login").onsubmit = (event) => {
   event.preventDefault();
   token.set($("token").value.trim());
   $("token").value = "";
-  socket.again();
-  loadAll();
+  enter();
 };
-setInterval(() => windowS !== FINE_S && loadHistory(), HISTORY_EVERY_MS);
-setInterval(() => document.hidden || (loadParts(), loadConnections()), PARTS_EVERY_MS);
-loadAll();
+$("sign-out").onclick = () => leave(null);
+// A page that is gone is no connection that may come back.
+addEventListener("pagehide", socket.stop);
+addEventListener("pageshow", (event) => event.persisted && inside && socket.start());
+setInterval(() => inside && !document.hidden && loadHistory(), HISTORY_EVERY_MS);
+setInterval(() => inside && !document.hidden && (loadParts(), loadConnections()), PARTS_EVERY_MS);
+
+// A link may bring the token; it does not stay in the address.
+const brought = /[#&]token=([^&]+)/.exec(location.hash)?.[1];
+if (brought) {
+  token.set(decodeURIComponent(brought));
+  history.replaceState(null, "", location.pathname + location.search);
+}
+enter();

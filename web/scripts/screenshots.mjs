@@ -1,4 +1,4 @@
-// Takes the pictures of docs/images: node scripts/screenshots.mjs [OUT-DIRECTORY]. Needs the server built, and Chromium.
+// Takes the pictures of docs/images: node scripts/screenshots.mjs [OUT-DIRECTORY [page|dashboard]]. Needs the server built, and Chromium.
 import { spawnSync } from "node:child_process";
 import { build } from "esbuild";
 

@@ -1,35 +1,148 @@
-// A real Chromium whose microphone is a file.
-import { existsSync } from "node:fs";
-import { type Browser, type Page, chromium } from "playwright-core";
+// Real browsers with a microphone of known sound.
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, type Page, chromium, firefox } from "playwright-core";
+import type { Wav } from "./support.js";
 
-const NAMES = [process.env["CHROMIUM"], "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+export type Kind = "chromium" | "firefox";
 
-export async function openBrowser(microphone: string): Promise<Browser> {
-  const executablePath = NAMES.find((n) => n && existsSync(n));
-  if (!executablePath) throw new Error("no Chromium: apt-get install chromium, or set CHROMIUM");
+const NAMES: Record<Kind, (string | undefined)[]> = {
+  chromium: [process.env["CHROMIUM"], "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"],
+  firefox: [process.env["FIREFOX"], "/usr/bin/firefox-esr", "/usr/bin/firefox"],
+};
+/** The tone of Firefox's microphone, in hertz: a wave as long as no chunk is, so that a lost chunk is a step in it. */
+export const TONE_HZ = 51;
+
+export interface Devices {
+  /** What Chromium's microphone hears. Firefox's has no such thing, and hums. */
+  microphone?: string;
+  /** False: nothing to play on. Firefox then runs no AudioContext. */
+  speaker?: boolean;
+}
+
+/** The distribution's own browser, with the devices a machine for tests has not. */
+export async function openBrowser(kind: Kind = "chromium", { microphone, speaker = true }: Devices = {}): Promise<Browser> {
+  const executablePath = NAMES[kind].find((n) => n && existsSync(n));
+  if (!executablePath) throw new Error(`no ${kind}: apt-get install ${kind === "firefox" ? "firefox-esr" : kind}, or set ${kind.toUpperCase()}`);
+  if (kind === "firefox") {
+    const sound = speaker ? await openSpeaker() : null;
+    const browser = await firefox.launch({
+      executablePath,
+      env: { ...process.env, PULSE_SERVER: sound?.address ?? "unix:/nowhere" },
+      channel: "moz-firefox", // over WebDriver BiDi, which a Firefox as it is speaks
+      firefoxUserPrefs: {
+        "media.navigator.streams.fake": true,
+        "media.navigator.audio.fake_frequency": TONE_HZ,
+        "media.navigator.permission.disabled": true,
+        "media.autoplay.default": 0,
+      },
+    });
+    browser.on("disconnected", () => sound?.close());
+    return browser;
+  }
   return chromium.launch({
     executablePath,
     args: [
       "--no-sandbox", // for root, as in containers
       "--use-fake-ui-for-media-stream",
       "--use-fake-device-for-media-stream",
-      `--use-file-for-fake-audio-capture=${microphone}%noloop`,
+      ...(microphone ? [`--use-file-for-fake-audio-capture=${microphone}%noloop`] : []),
       "--autoplay-policy=no-user-gesture-required",
     ],
   });
 }
 
+/** A sound server that plays to nobody, at the pace of time. */
+async function openSpeaker(): Promise<{ address: string; close(): void }> {
+  const home = mkdtempSync(join(tmpdir(), "voxgate-sound-"));
+  const socket = join(home, "native");
+  const modules = ["module-null-sink rate=48000", `module-native-protocol-unix socket=${socket} auth-anonymous=1`];
+  const server = spawn("pulseaudio", ["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", ...modules.flatMap((m) => ["-L", m])], {
+    env: { ...process.env, HOME: home, XDG_RUNTIME_DIR: home },
+    stdio: "ignore",
+  });
+  const failed = new Promise<never>((_, reject) => {
+    server.once("error", () => reject(new Error("Firefox wants something to play on: apt-get install pulseaudio")));
+    server.once("exit", (code) => reject(new Error(`pulseaudio ended with ${code}`)));
+  });
+  failed.catch(() => {});
+  while (!existsSync(socket)) await Promise.race([failed, new Promise((resolve) => setTimeout(resolve, 20))]);
+  return {
+    address: `unix:${socket}`,
+    close() {
+      server.kill();
+      rmSync(home, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What browsers say of a network that is away: no fault of the page. */
+export const AWAY = /ERR_|WebSocket connection|connection to (the server at )?ws:/;
+
+/** Collects a page's complaints, but those `expected`. */
+export function watch(page: Page, faults: string[], expected = AWAY): Page {
+  const complaint = (text: string) => void (expected.test(text) || faults.push(text));
+  page.on("pageerror", (e) => complaint(e.stack ?? String(e)));
+  page.on("console", (m) => m.type() === "error" && complaint(m.text()));
+  return page;
+}
+
 /** The page as a new visitor has it. Its complaints are collected. */
 export async function openPage(browser: Browser, url: string, faults: string[]): Promise<Page> {
-  const context = await browser.newContext({ permissions: ["microphone"], acceptDownloads: true });
-  const page = await context.newPage();
-  page.on("pageerror", (e) => faults.push(String(e)));
-  page.on("console", (m) => {
-    // A network that is away is no fault of the page.
-    if (m.type() === "error" && !/ERR_|WebSocket connection/.test(m.text())) faults.push(m.text());
-  });
-  await page.addInitScript(() => localStorage.setItem("voxgate.raw", "1"));
+  const context = await browser.newContext({ ...(browser.browserType().name() === "chromium" && { permissions: ["microphone"] }), acceptDownloads: true });
+  const page = watch(await context.newPage(), faults);
+  // On the blank page before it there is no storage.
+  await page.addInitScript(() => void (self.origin !== "null" && localStorage.setItem("voxgate.raw", "1")));
+  await page.addInitScript(tapMicrophone);
   await page.goto(url);
   await page.locator("#line[data-state=open]").waitFor();
   return page;
+}
+
+/** What axe finds wrong with a page as it stands: WCAG 2.2 A and AA, and its best practices. */
+export async function barriers(page: Page): Promise<string[]> {
+  const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
+  // A policy that forbids scripts from elsewhere does not bind what a test runs in the page.
+  return page.evaluate(async (source) => {
+    if (!("axe" in globalThis)) (0, eval)(source);
+    const { violations } = await (globalThis as unknown as { axe: Axe }).axe.run(document, { resultTypes: ["violations"] });
+    return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)} ${n.failureSummary.replace(/\s+/g, " ")}`));
+  }, axe);
+}
+interface Axe {
+  run(where: Document, options: object): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }>;
+}
+
+export interface Tapped {
+  tapped?: { rate: number; parts: Uint8Array<ArrayBuffer>[] };
+}
+
+/** Runs in the page: keeps a copy of what its microphone's worklet hands out. */
+export function tapMicrophone(): void {
+  if (typeof AudioWorkletNode !== "function") return;
+  const kept = ((globalThis as Tapped).tapped = { rate: 0, parts: [] as Uint8Array<ArrayBuffer>[] });
+  globalThis.AudioWorkletNode = class extends AudioWorkletNode {
+    constructor(context: BaseAudioContext, name: string, options?: AudioWorkletNodeOptions) {
+      super(context, name, options);
+      kept.rate = context.sampleRate;
+      this.port.addEventListener("message", ({ data }) => data.pcm && kept.parts.push(new Uint8Array(data.pcm.slice(0))));
+    }
+  };
+}
+
+/** Runs in the page: what the microphone has handed out, 16-bit samples in base64. */
+export async function readTap(): Promise<{ rate: number; base64: string }> {
+  const { rate, parts } = (globalThis as Tapped).tapped as NonNullable<Tapped["tapped"]>;
+  const reader = new FileReader();
+  reader.readAsDataURL(new Blob(parts));
+  await new Promise((resolve) => (reader.onload = resolve));
+  return { rate, base64: (reader.result as string).split(",")[1] ?? "" };
+}
+
+/** What `readTap` brought, as a recording. */
+export function wavOf({ rate, base64 }: { rate: number; base64: string }): Wav {
+  return { rate, channels: 1, samples: new Int16Array(Uint8Array.from(Buffer.from(base64, "base64")).buffer) };
 }

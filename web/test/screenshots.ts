@@ -1,4 +1,7 @@
-// The pictures of docs/images: the page at work, light, dark, on a phone and without a network.
+// The pictures of docs/images: the page at work, light, dark, on a phone and without a network; the dashboard after five minutes of load.
+// Arguments: where they go, and `page` or `dashboard` for only those.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,10 +9,11 @@ import type { Page } from "playwright-core";
 import { WebSocket } from "ws";
 import { VoxgateClient } from "../client/src/index.js";
 import { openBrowser, openPage } from "./browser.js";
-import { FlakyNetwork, ROOT, startServer, writeWav } from "./support.js";
+import { BINARY, FlakyNetwork, ROOT, startServer, writeWav } from "./support.js";
 
 const out = process.argv[2] ?? new URL("docs/images", ROOT).pathname;
 mkdirSync(out, { recursive: true });
+const wanted = process.argv[3];
 const directory = mkdtempSync(join(tmpdir(), "voxgate-shots-"));
 
 /** Something like talk: syllables of a falling voice, with pauses. */
@@ -42,7 +46,7 @@ const speech = join(directory, "talk.wav");
 writeFileSync(speech, writeWav({ rate: 48_000, channels: 1, samples: talk(60, 48_000) }));
 const server = await startServer();
 const network = await new FlakyNetwork(server.port).open();
-const browser = await openBrowser(speech);
+const browser = await openBrowser("chromium", { microphone: speech });
 const faults: string[] = [];
 const acked = (page: Page, s: number) => page.waitForFunction((n) => parseFloat(document.getElementById("acked")!.textContent!) > n, s);
 
@@ -86,10 +90,47 @@ async function scene(scheme: "light" | "dark", width: number, height: number, aw
   await other.context().close();
 }
 
-await before();
-await scene("light", 1_080, 1_000, false, "page-light");
-await scene("dark", 1_080, 1_000, true, "page-dark");
-await scene("light", 390, 800, false, "page-phone");
+/** Streams that come and go for five minutes, and a client that makes mistakes. */
+async function load(): Promise<void> {
+  const bench = (streams: number, seconds: number) =>
+    once(spawn(BINARY, ["bench", "--url", `${server.url.replace("http", "ws")}/ws`, "--streams", `${streams}`, "--seconds", `${seconds}`], { stdio: "ignore" }), "exit");
+  const clumsy = new VoxgateClient({ url: server.url, clientId: "clumsy", WebSocket });
+  await clumsy.connect();
+  const mistakes = setInterval(() => {
+    const which = Math.random();
+    if (which < 0.5) clumsy.send({ type: "join_conversation", conversation_id: "no such name" });
+    else if (which < 0.8) clumsy.send({ type: "leave_conversation", conversation_id: "nowhere" });
+    else clumsy.openStream({ format: { encoding: "auto" } }).push(Buffer.from("no sound at all ".repeat(300)));
+  }, 2_500);
+  const named = await Promise.all(["grace", "studio-2", "phone-7"].map(async (clientId) => {
+    const client = new VoxgateClient({ url: server.url, clientId, WebSocket });
+    await client.connect();
+    const stream = client.openStream({ format: { encoding: "pcm_s16le", sample_rate: 16_000, channels: 1 } });
+    const sound = setInterval(() => stream.push(new Uint8Array(6_400)), 200);
+    return () => (clearInterval(sound), client.close());
+  }));
+  await bench(30, 45);
+  await Promise.all([bench(60, 240), (async () => (await bench(40, 60), await bench(70, 80)))()]);
+  clearInterval(mistakes);
+  setTimeout(() => [...named, () => clumsy.close()].forEach((close) => close()), 15_000);
+}
+
+async function dashboard(): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: 1_400, height: 1_000 }, colorScheme: "light" });
+  const page = await context.newPage();
+  await page.goto(`${server.url}/monitoring/dashboard`);
+  await load();
+  await page.screenshot({ path: join(out, "dashboard.png"), fullPage: true });
+  await context.close();
+}
+
+if (wanted !== "dashboard") {
+  await before();
+  await scene("light", 1_080, 1_000, false, "page-light");
+  await scene("dark", 1_080, 1_000, true, "page-dark");
+  await scene("light", 390, 800, false, "page-phone");
+}
+if (wanted !== "page") await dashboard();
 await browser.close();
 network.close();
 await server.stop();

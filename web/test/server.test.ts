@@ -1,10 +1,11 @@
 // The client library in Node, against the real server and over a network that fails.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { WebSocket } from "ws";
 import { type AudioStream, VoxgateClient } from "../client/src/index.js";
-import { BINARY, FlakyNetwork, type TestServer, bytesOf, noise, recording, startServer } from "./support.js";
+import { BINARY, FlakyNetwork, ROOT, type TestServer, bytesOf, noise, recording, startServer } from "./support.js";
 
 const RATE = 16_000;
 const FORMAT = { encoding: "pcm_s16le", sample_rate: RATE, channels: 1 } as const;
@@ -63,6 +64,51 @@ for (const transport of ["binary", "base64"] as const) {
     assert.ok(cuts >= 20, `${cuts} cuts`);
     assert.deepEqual(bytesOf(kept.samples), bytesOf(sound));
     c.close();
+  });
+}
+
+/** The packets of a file in Ogg whose pages hold them one after the other (RFC 3533): head and tags first. */
+function packetsOf(file: Uint8Array): Uint8Array[] {
+  const packets: Uint8Array[] = [];
+  let begun: number[] = [];
+  for (let at = 0; at < file.length; ) {
+    const segments = file[at + 26] as number;
+    let from = at + 27 + segments;
+    for (const size of file.subarray(at + 27, from)) {
+      begun.push(...file.subarray(from, from + size));
+      from += size;
+      if (size === 255) continue;
+      packets.push(Uint8Array.from(begun));
+      begun = [];
+    }
+    at = from;
+  }
+  return packets;
+}
+
+for (const transport of ["binary", "base64"] as const) {
+  test(`bare Opus packets, one a frame, come through cuts as they do without (${transport})`, async () => {
+    const packets = packetsOf(readFileSync(new URL("fixtures/recorders/firefox-opus.ogg", ROOT))).slice(2);
+    assert.ok(packets.length > 300, `${packets.length}`);
+    const kept: Int16Array[] = [];
+    for (const cutEvery of [0, 25]) {
+      const c = client();
+      await c.connect();
+      const stream = c.openStream({ format: { encoding: "opus", sample_rate: 48_000, channels: 1 }, ackMs: 40, transport });
+      for (const [i, packet] of packets.entries()) {
+        assert.ok(stream.push(packet));
+        if (i % 5 === 0) await new Promise((resolve) => setTimeout(resolve, 1));
+        if (cutEvery === 0 || i % cutEvery !== cutEvery - 1) continue;
+        network.cut();
+        await open(c);
+      }
+      const ended = await stream.end();
+      assert.equal(ended?.received_bytes, packets.reduce((sum, p) => sum + p.length, 0));
+      kept.push((await recording(server, ended!.recording!.id)).samples);
+      c.close();
+    }
+    assert.ok((kept[0] as Int16Array).length > 6 * RATE);
+    assert.deepEqual(kept[1], kept[0]);
   });
 }
 

@@ -1,5 +1,5 @@
 // A real server, a network that can be cut, and WAV files.
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, connect, type Server, type Socket } from "node:net";
@@ -47,6 +47,11 @@ export async function startServer(settings: Record<string, string> = {}): Promis
       rmSync(data, { recursive: true, force: true });
     },
   };
+}
+
+/** A token of the server whose `auth.hs256_secret` it is. */
+export function tokenFor(user: string, secret: string, ...roles: string[]): string {
+  return spawnSync(BINARY, ["token", "--user", user, ...roles.flatMap((r) => ["--role", r]), "--secret", secret], { encoding: "utf8" }).stdout.trim();
 }
 
 /** A network between client and server that can be cut, refused, or made to swallow everything. */
@@ -135,7 +140,7 @@ export function readWav(bytes: Uint8Array): Wav {
       channels = view.getUint16(at + 10, true);
       rate = view.getUint32(at + 12, true);
     } else if (id === "data") {
-      return { rate, channels, samples: new Int16Array(bytes.slice(at + 8, at + 8 + size).buffer) };
+      return { rate, channels, samples: new Int16Array(Uint8Array.from(bytes.subarray(at + 8, at + 8 + size)).buffer) };
     }
     at += 8 + size + (size & 1);
   }
@@ -160,6 +165,16 @@ export function writeWav({ rate, channels, samples }: Wav): Uint8Array {
   view.setUint32(40, samples.length * 2, true);
   new Int16Array(out.buffer, 44).set(samples);
   return out;
+}
+
+/** The rate of recordings where nobody asks for another. */
+export const OUT_RATE = 16_000;
+
+/** A file as the server's own resampler has it. */
+export async function decoded(server: { url: string }, wav: Uint8Array): Promise<Int16Array> {
+  const response = await fetch(`${server.url}/api/decode?output_rate=${OUT_RATE}`, { method: "POST", body: new Uint8Array(wav) });
+  if (!response.ok) throw new Error(`${response.status}`);
+  return readWav(new Uint8Array(await response.arrayBuffer())).samples;
 }
 
 export async function recording(server: { url: string }, id: string): Promise<Wav> {

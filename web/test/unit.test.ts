@@ -1,12 +1,14 @@
 // The parts of the client library, each by itself.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { AudioRing, AudioStream, Backoff, type StreamOptions, afterClose, parseAudio } from "../client/src/index.js";
+import { AudioRing, AudioStream, Backoff, Listener, type StreamOptions, afterClose, parseAudio } from "../client/src/index.js";
 import { base64 } from "../client/src/base64.js";
 import { retryAfter } from "../client/src/close.js";
 import { Emitter } from "../client/src/emitter.js";
 import { tagged } from "../client/src/frames.js";
-import type { AudioEndedEvent, AudioReceivedEvent, AudioStartedEvent, ClientMessage, ErrorEvent } from "../client/src/protocol.js";
+import type { AudioEndedEvent, AudioReceivedEvent, AudioStartedEvent, ClientMessage, ErrorEvent, ListenedStream, ListeningEvent } from "../client/src/protocol.js";
+import { compare, follow } from "./sound.js";
+import { noise } from "./support.js";
 
 test("the ring keeps what is not acknowledged, by position", () => {
   const ring = new AudioRing(10);
@@ -96,7 +98,7 @@ test("a listener that throws takes nothing from the others", () => {
 });
 
 /** A stream on a line that only notes what is said. */
-function setUp(options: Partial<StreamOptions> = {}) {
+function setUp(options: Partial<StreamOptions> = {}, eachFrame = (_: Uint8Array) => {}) {
   const said: ClientMessage[] = [];
   const audio: number[] = [];
   const line = { up: true, ids: 0 };
@@ -104,7 +106,10 @@ function setUp(options: Partial<StreamOptions> = {}) {
     {
       ready: () => line.up,
       send: (m) => void said.push(m),
-      sendBinary: (b) => void audio.push(...b.subarray(4)),
+      sendBinary: (b) => {
+        audio.push(...b.subarray(4));
+        eachFrame(b.subarray(4));
+      },
       later: () => {},
       nextId: () => `i${++line.ids}`,
     },
@@ -188,6 +193,23 @@ test("samples go on as another stream where the session is lost, from a whole sa
   assert.equal(stream.progress.acknowledged, 6);
 });
 
+test("Opus packets stay whole, and go on between two of them where the session is lost", async () => {
+  const frames: number[][] = [];
+  const { said, stream, started, received } = setUp({ format: { encoding: "opus", sample_rate: 48_000, channels: 2 } }, (b) => frames.push([...b]));
+  stream.push(Uint8Array.of(1, 2, 3));
+  await stream.write(new Uint8Array(40_000).fill(4));
+  stream.push(Uint8Array.of(5));
+  started();
+  assert.deepEqual(frames.map((f) => f.length), [3, 40_000, 1]);
+  received(3);
+  frames.length = said.length = 0;
+  stream.handleDropped();
+  stream.handleSessionLost();
+  assert.deepEqual(types(said), ["audio_start"]);
+  started(7);
+  assert.deepEqual(frames.map((f) => f.length), [40_000, 1]);
+});
+
 test("a container cannot begin in its middle", async () => {
   const { stream, started, received } = setUp({ format: { encoding: "webm" } });
   stream.push(Uint8Array.of(1, 2, 3));
@@ -242,4 +264,40 @@ test("a refused stream is over, one that may come later is asked for again", asy
   second.stream.pump();
   second.stream.handleError(refuse(second.said[0]?.id ?? undefined, false));
   assert.equal(await second.stream.ended, null);
+});
+
+test("the tests of sound tell where a chunk is lost or is there twice", () => {
+  const [rate, hz] = [16_000, 48_000 / 941];
+  const tone = Int16Array.from({ length: 5 * rate }, (_, i) => 9_000 * Math.sin((2 * Math.PI * hz * i) / rate));
+  const chunk = rate / 50;
+  const cut = (at: number, to: number) => Int16Array.from([...tone.subarray(0, at), ...tone.subarray(to)]);
+  const whole = follow(tone, rate, 51, 0, tone.length);
+  assert.ok(whole.largestStep < 0.1 && Math.abs(whole.hz - hz) < 0.001, JSON.stringify(whole));
+  for (const chunks of [1, 2, 7, 25]) assert.ok(follow(cut(20_000, 20_000 + chunks * chunk), rate, 51, 0, 4 * rate).largestStep > 3, `${chunks} lost`);
+  assert.ok(follow(cut(20_000 + chunk, 20_000), rate, 51, 0, 4 * rate).largestStep > 3, "one twice");
+
+  const sound = noise(4, rate);
+  const gap = Int16Array.from([...sound.subarray(0, 20_000), ...sound.subarray(20_000 + chunk)]);
+  assert.equal(compare(sound, sound, 8_000, 40_000).largestStep, 0);
+  assert.equal(compare(gap, sound, 8_000, 40_000).largestStep, chunk);
+});
+
+test("a listener hears a stream to its last frame, though the news that it is over overtakes it", async () => {
+  const heard: number[] = [];
+  const [ada, grace] = [{ stream_index: 3, stream_uid: "a" }, { stream_index: 3, stream_uid: "g" }] as ListenedStream[];
+  const answer = { type: "listening", listener_id: "l", streams: [ada] } as ListeningEvent;
+  const listener = new Listener({ conversationId: "team" }, (async () => answer) as never, () => {});
+  await new Promise((resolve) => setImmediate(resolve));
+  listener.on("audio", ({ audio, stream }) => heard.push(audio.position + (stream.stream_uid === "g" ? 100 : 0)));
+  const frame = (position: number, last = false) => listener.hear({ streamIndex: 3, position, samples: new Int16Array(1), dropped: false, last });
+  const changed = (added: ListenedStream[], removed: number[]) => listener.handle({ type: "listening_changed", listener_id: "l", added, removed } as never);
+  frame(0);
+  changed([], [3]);
+  assert.deepEqual(listener.streams, []);
+  frame(1);
+  frame(2, true);
+  frame(3); // of nobody
+  changed([grace as ListenedStream], []);
+  frame(4);
+  assert.deepEqual(heard, [0, 1, 2, 104]);
 });

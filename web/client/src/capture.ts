@@ -50,9 +50,12 @@ export async function captureMicrophone(options: CaptureOptions, onChunk: (chunk
   const track = media.getAudioTracks()[0] as MediaStreamTrack;
   if (onEnd) track.addEventListener("ended", onEnd);
   try {
-    const canWork = typeof AudioWorkletNode === "function";
-    const method = options.method ?? "auto";
-    if (method === "worklet" || (method === "auto" && canWork)) return await worklet(media, track, options, onChunk);
+    const { method = "auto" } = options;
+    if (method === "worklet" || (method === "auto" && typeof AudioWorkletNode === "function")) {
+      const made = await worklet(media, track, options, onChunk);
+      if (made) return made;
+      if (method === "worklet") throw new Error("this browser does not run audio now: is there a device to play on?");
+    }
     return recorder(media, track, options, onChunk);
   } catch (error) {
     media.getTracks().forEach((t) => t.stop());
@@ -79,12 +82,16 @@ function contextFor(media: MediaStream, track: MediaStreamTrack): { context: Aud
   return { context, source: context.createMediaStreamSource(media) };
 }
 
+/** A context that has not begun to run by then is taken for one that never will: Firefox has such where there is nothing to play on. */
+const RUNS_WITHIN_MS = 2_000;
+
+/** Null where the browser has all that is needed and does not run it. */
 async function worklet(
   media: MediaStream,
   track: MediaStreamTrack,
   { channels = 1, encoding = "pcm_s16le", chunkMs = 20, workletUrl }: CaptureOptions,
   onChunk: (chunk: Chunk) => void,
-): Promise<Capture> {
+): Promise<Capture | null> {
   const { context, source } = contextFor(media, track);
   const url = workletUrl ?? URL.createObjectURL(new Blob([WORKLET_SOURCE], { type: "text/javascript" }));
   try {
@@ -108,7 +115,13 @@ async function worklet(
     else stopped();
   };
   source.connect(node).connect(context.destination);
-  if (context.state === "suspended") await context.resume();
+  if (context.state === "suspended") await Promise.race([context.resume(), new Promise((resolve) => setTimeout(resolve, RUNS_WITHIN_MS))]);
+  if (context.state !== "running") {
+    node.port.onmessage = null;
+    source.disconnect();
+    void context.close();
+    return null;
+  }
   return {
     format: { encoding, sample_rate: context.sampleRate, channels },
     method: "worklet",

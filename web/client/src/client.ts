@@ -1,35 +1,20 @@
-// The connection: says hello, proves who it is, comes back after a drop, resumes its session, and knows a dead line from a quiet one.
+// The client: says hello, proves who it is, comes back after a drop and resumes its session, with its streams, listeners and conversations.
 
 import { type Return, Backoff, type BackoffOptions, afterClose, retryAfter } from "./close.js";
 import { Emitter } from "./emitter.js";
 import { type HeardAudio, parseAudio } from "./frames.js";
 import { Listener, type ListenTarget } from "./listener.js";
-import type { ClientMessage, ConnectionEstablishedEvent, ErrorEvent, ServerMessage, SessionInfo, Topic } from "./protocol.js";
+import type { ClientMessage, ConnectionEstablishedEvent, ServerMessage, SessionInfo, Topic } from "./protocol.js";
+import { type ByType, Refused, type Request, Requests } from "./requests.js";
+import { type Heartbeat, Socket, type SocketClass, socketUrl } from "./socket.js";
 import { AudioStream, type Line, type StreamOptions } from "./stream.js";
 
-/** Bytes that may wait in the socket: what lies there cannot be called back. */
-const BUFFERED_BYTES = 256 * 1024;
 /** How soon to look again whether the socket took what waited. */
 const LATER_MS = 10;
 /** A token is renewed so long before its end. */
 const RENEW_MS = 30_000;
 
-/** What is used of a WebSocket: the browser's, and `ws` in Node. */
-interface SocketLike {
-  binaryType: string;
-  readonly readyState: number;
-  readonly bufferedAmount: number;
-  send(data: string | ArrayBufferView<ArrayBuffer>): void;
-  close(code?: number, reason?: string): void;
-  onopen: ((event: never) => void) | null;
-  onmessage: ((event: never) => void) | null;
-  onclose: ((event: never) => void) | null;
-  onerror: ((event: never) => void) | null;
-}
-/** A class of WebSockets. What it makes is not typed: platforms and `ws` type their events differently, and behave alike. */
-export type SocketClass = new (url: string, protocols?: string[]) => unknown;
-
-export interface ClientOptions {
+export interface ClientOptions extends Heartbeat {
   /** The server: `wss://host`, `https://host`, or the whole address of its socket. */
   url: string;
   /** A JSON Web Token, or what fetches a fresh one. */
@@ -42,10 +27,6 @@ export interface ClientOptions {
   /** Where there is none of the platform's own: `import { WebSocket } from "ws"`. */
   WebSocket?: SocketClass;
   backoff?: BackoffOptions;
-  /** Milliseconds between pings. */
-  heartbeatMs?: number;
-  /** Milliseconds without any sign after a ping until the line counts as dead. */
-  deadAfterMs?: number;
 }
 
 export type State =
@@ -55,7 +36,6 @@ export type State =
   | { name: "waiting"; retryInMs: number; code: number; reason: string }
   | { name: "closed"; code: number; reason: string };
 
-type ByType = { [M in ServerMessage as M["type"]]: M };
 export interface OwnEvents {
   state: State;
   /** Milliseconds there and back. */
@@ -65,28 +45,6 @@ export interface OwnEvents {
 }
 export type ClientEvents = ByType & OwnEvents;
 
-/** The server refused a request. */
-export class Refused extends Error {
-  readonly code: ErrorEvent["code"];
-  readonly event: ErrorEvent;
-  constructor(event: ErrorEvent) {
-    super(event.message);
-    this.name = "Refused";
-    this.code = event.code;
-    this.event = event;
-  }
-}
-
-interface Pending {
-  command: ClientMessage;
-  resolve(answer: ServerMessage): void;
-  reject(error: Error): void;
-  /** The answer's type: others go before it, as `status_update` before a `response`. */
-  wants: string;
-}
-
-type Request = Exclude<ClientMessage, { type: "audio_data" | "pong" | "typing" | "authenticate" | "resume" }>;
-
 export class VoxgateClient extends Emitter<ClientEvents> {
   readonly #options: ClientOptions;
   readonly #backoff: Backoff;
@@ -94,25 +52,19 @@ export class VoxgateClient extends Emitter<ClientEvents> {
   readonly #listeners = new Set<Listener>();
   readonly #conversations: Set<string>;
   readonly #topics: Set<Topic>;
-  readonly #pending = new Map<string, Pending>();
+  readonly #socket: Socket;
+  readonly #requests = new Requests((message) => this.send(message));
   readonly #line: Line;
   #state: State = { name: "idle" };
-  #socket: SocketLike | null = null;
   #hello: ConnectionEstablishedEvent | null = null;
   #session: SessionInfo | null = null;
   #lastSeq = 0;
   /** The newest `seq` of a socket whose session is not settled yet. */
   #strangeSeq = 0;
   #settled = false;
-  /** Who waits for an answer on this very socket. */
-  readonly #answers = new Map<string, (message: ServerMessage) => void>();
   #ready = false;
   #attempt = 0;
-  #ids = 0;
-  #heardAt = 0;
-  #pingedAt = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
-  #heart: ReturnType<typeof setInterval> | undefined;
   #renewal: ReturnType<typeof setTimeout> | undefined;
   #later: ReturnType<typeof setTimeout> | undefined;
   #replay: { left: number; done: () => void } | null = null;
@@ -124,17 +76,26 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     this.#backoff = new Backoff(options.backoff);
     this.#conversations = new Set(options.conversations);
     this.#topics = new Set(options.events);
+    this.#socket = new Socket(
+      {
+        hear: (text) => this.#hear(text),
+        hearAudio: (frame) => this.#hearAudio(parseAudio(frame)),
+        dropped: (code, reason) => this.#dropped(code, reason),
+        isReady: () => this.#ready,
+      },
+      options,
+    );
     this.#line = {
-      ready: () => this.#ready && this.#socket !== null && this.#socket.bufferedAmount < BUFFERED_BYTES,
+      ready: () => this.#ready && this.#socket.hasRoom,
       send: (message) => this.send(message),
-      sendBinary: (bytes) => this.#socket?.send(bytes),
+      sendBinary: (bytes) => this.#socket.send(bytes),
       later: () => {
         this.#later ??= setTimeout(() => {
           this.#later = undefined;
           this.#pumpAll();
         }, LATER_MS);
       },
-      nextId: () => this.#nextId(),
+      nextId: () => this.#requests.nextId(),
     };
   }
 
@@ -184,7 +145,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
 
   /** Sends a message if the line is there; it is not kept otherwise. */
   send(message: ClientMessage): void {
-    if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(message));
+    this.#socket.send(JSON.stringify(message));
   }
 
   /**
@@ -192,13 +153,8 @@ export class VoxgateClient extends Emitter<ClientEvents> {
    * A `text` alone is not sent again after a drop: it would be answered twice.
    */
   request<T extends ServerMessage["type"]>(command: Request, wants: T): Promise<ByType[T]> {
-    const id = command.id ?? this.#nextId();
-    return new Promise((resolve, reject) => {
-      if (this.#state.name === "closed") return reject(new Error("the client is closed"));
-      const withId = { ...command, id };
-      this.#pending.set(id, { command: withId, resolve: resolve as (a: ServerMessage) => void, reject, wants });
-      if (this.#ready) this.send(withId);
-    });
+    if (this.#state.name === "closed") return Promise.reject(new Error("the client is closed"));
+    return this.#requests.ask(command, wants, this.#ready);
   }
 
   async join(conversationId: string) {
@@ -242,10 +198,6 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     return listener;
   }
 
-  #nextId(): string {
-    return `c${++this.#ids}`;
-  }
-
   #setState(state: State): void {
     this.#state = state;
     this.emit("state", state);
@@ -258,59 +210,18 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     this.#setState({ name: "connecting", attempt: this.#attempt });
     const Class = this.#options.WebSocket ?? (globalThis as unknown as { WebSocket?: SocketClass }).WebSocket;
     if (!Class) throw new Error("no WebSocket here: give one in the options");
-    const socket = new Class(socketUrl(this.#options), ["voxgate.v1"]) as SocketLike;
-    socket.binaryType = "arraybuffer";
-    this.#socket = socket;
-    this.#heardAt = Date.now();
-    this.#pingedAt = 0;
     this.#strangeSeq = 0;
     this.#settled = false;
-    socket.onmessage = (event: { data: unknown }) => {
-      if (socket !== this.#socket) return;
-      this.#heardAt = Date.now();
-      if (typeof event.data === "string") this.#hear(event.data);
-      else if (event.data instanceof ArrayBuffer) this.#hearAudio(parseAudio(event.data));
-    };
-    socket.onclose = (event: { code: number; reason: string }) => {
-      if (socket === this.#socket) this.#dropped(event.code, event.reason);
-    };
-    socket.onerror = () => {}; // a close follows and says more
-    clearInterval(this.#heart);
-    this.#heart = setInterval(() => this.#beat(), this.#options.heartbeatMs ?? 5_000);
+    this.#socket.dial(Class, socketUrl(this.#options));
   }
 
-  /** Parts with the socket, which may take minutes to notice: nothing of it is heard any more. */
+  /** Parts with the socket, and with what was to come on it. */
   #leave(code: number, reason: string): void {
-    const socket = this.#socket;
-    this.#socket = null;
     this.#ready = false;
     this.#replay = null;
-    this.#answers.clear();
-    clearInterval(this.#heart);
+    this.#requests.handleDropped();
     clearTimeout(this.#renewal);
-    if (!socket) return;
-    socket.onmessage = socket.onclose = null;
-    try {
-      socket.close(code, reason);
-    } catch {
-      // it was never open
-    }
-  }
-
-  #beat(): void {
-    const now = Date.now();
-    const patience = this.#options.deadAfterMs ?? 10_000;
-    // Only a ping that was sent long ago and followed by silence tells: a page in the background wakes seldom, and late.
-    const unanswered = this.#pingedAt > this.#heardAt;
-    if ((unanswered && now - this.#pingedAt >= patience) || (!this.#ready && now - this.#heardAt >= patience)) {
-      this.#leave(4999, "no answer");
-      this.#dropped(1006, "the line is dead: no answer to a ping");
-      return;
-    }
-    if (!unanswered && this.#socket?.readyState === 1) {
-      this.#pingedAt = now;
-      this.send({ type: "ping", payload: String(now) });
-    }
+    this.#socket.leave(code, reason);
   }
 
   #dropped(code: number, reason: string): void {
@@ -329,8 +240,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     clearTimeout(this.#retry);
     globalThis.removeEventListener?.("online", this.#online);
     this.#session = null;
-    this.#pending.forEach((p) => p.reject(new Error(reason || `closed with ${code}`)));
-    this.#pending.clear();
+    this.#requests.failAll(reason || `closed with ${code}`);
     this.#streams.forEach((s) => s.handleClosed());
     this.#setState({ name: "closed", code, reason });
   }
@@ -383,16 +293,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
         this.#streams.forEach((s) => s.handleError(message));
         break;
     }
-    if (message.reply_to !== undefined) this.#answers.get(message.reply_to)?.(message);
-    const pending = message.reply_to === undefined ? undefined : this.#pending.get(message.reply_to);
-    if (!pending || message.reply_to === undefined) return;
-    if (message.type === "error") {
-      this.#pending.delete(message.reply_to);
-      pending.reject(new Refused(message));
-    } else if (pending.wants === message.type) {
-      this.#pending.delete(message.reply_to);
-      pending.resolve(message);
-    }
+    this.#requests.handle(message);
   }
 
   #hearAudio(audio: HeardAudio | null): void {
@@ -407,8 +308,8 @@ export class VoxgateClient extends Emitter<ClientEvents> {
   // --- from the greeting to an open session ---
 
   async #greeted(hello: ConnectionEstablishedEvent): Promise<void> {
-    const socket = this.#socket;
-    const stillHere = () => socket === this.#socket;
+    const socket = this.#socket.current;
+    const stillHere = () => socket === this.#socket.current;
     try {
       if (this.#options.token !== undefined) await this.#authenticate();
     } catch (error) {
@@ -432,26 +333,22 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     this.#ready = true;
     this.#attempt = 0;
     this.#backoff.reset();
-    if (!resumed) this.#begin();
-    else this.#pending.forEach((p) => p.command.type !== "text" && this.send(p.command));
+    if (resumed) this.#requests.sendAgain();
+    else this.#begin();
     this.#setState({ name: "open", resumed });
     this.#pumpAll();
   }
 
   /** A new session knows nothing of before. What it must know comes first, now and should the line drop before the answer. */
   #begin(): void {
-    const asked = [...this.#pending];
-    this.#pending.clear();
     const unasked = () => {}; // who asked nothing is told by the event `error`
-    if (this.#topics.size > 0) this.request({ type: "subscribe_events", events: [...this.#topics] }, "subscription_updated").catch(unasked);
-    for (const id of this.#conversations) {
-      const already = asked.some(([, { command: c }]) => c.type === "join_conversation" && c.conversation_id === id);
-      if (!already) this.request({ type: "join_conversation", conversation_id: id }, "conversation_joined").catch(unasked);
-    }
-    for (const [id, pending] of asked) {
-      this.#pending.set(id, pending);
-      this.send(pending.command);
-    }
+    this.#requests.sendAllAfter((unanswered) => {
+      if (this.#topics.size > 0) this.request({ type: "subscribe_events", events: [...this.#topics] }, "subscription_updated").catch(unasked);
+      for (const id of this.#conversations) {
+        const already = unanswered.some((c) => c.type === "join_conversation" && c.conversation_id === id);
+        if (!already) this.request({ type: "join_conversation", conversation_id: id }, "conversation_joined").catch(unasked);
+      }
+    });
     this.#listeners.forEach((l) => l.handleNewSession());
   }
 
@@ -459,7 +356,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
   async #resume(session: SessionInfo): Promise<boolean> {
     let replayed = Promise.resolve();
     const command: ClientMessage = { type: "resume", session_id: session.id, resume_token: session.resume_token, last_seq: this.#lastSeq };
-    const answer = await this.#answer(command, (event) => {
+    const answer = await this.#requests.askHere(command, (event) => {
       if (event.type !== "resumed") return;
       // At once, for what is replayed comes right behind it.
       this.#session = event.session;
@@ -472,25 +369,12 @@ export class VoxgateClient extends Emitter<ClientEvents> {
     return true;
   }
 
-  /** Asks on this socket; never resolves where it drops. */
-  #answer(command: ClientMessage, look: (message: ServerMessage) => void = () => {}): Promise<ServerMessage> {
-    const id = this.#nextId();
-    return new Promise((resolve) => {
-      this.#answers.set(id, (message) => {
-        this.#answers.delete(id);
-        look(message);
-        resolve(message);
-      });
-      this.send({ ...command, id });
-    });
-  }
-
   async #authenticate(): Promise<void> {
     const { token } = this.#options;
-    const socket = this.#socket;
+    const socket = this.#socket.current;
     const text = typeof token === "function" ? await token() : token;
-    if (!text || socket !== this.#socket) return;
-    const answer = await this.#answer({ type: "authenticate", token: text });
+    if (!text || socket !== this.#socket.current) return;
+    const answer = await this.#requests.askHere({ type: "authenticate", token: text });
     if (answer.type !== "error" || answer.code === "INVALID_MESSAGE") return; // the latter: this server takes no tokens
     throw new Refused(answer);
   }
@@ -506,13 +390,4 @@ export class VoxgateClient extends Emitter<ClientEvents> {
   #pumpAll(): void {
     this.#streams.forEach((s) => s.pump());
   }
-}
-
-function socketUrl({ url, clientId }: ClientOptions): string {
-  const base = (globalThis as { location?: { href: string } }).location?.href;
-  const address = new URL(url, base);
-  address.protocol = address.protocol.replace(/^http/, "ws");
-  if (!/\/ws(\/|$)/.test(address.pathname)) address.pathname = address.pathname.replace(/\/?$/, "/ws");
-  if (clientId) address.searchParams.set("client_id", clientId);
-  return address.href;
 }

@@ -1,10 +1,12 @@
 export { captureMicrophone, microphones, type Capture, type CaptureOptions, type Chunk } from "./capture.js";
-export { Refused, VoxgateClient, type ClientEvents, type ClientOptions, type SocketClass, type State } from "./client.js";
+export { VoxgateClient, type ClientEvents, type ClientOptions, type State } from "./client.js";
 export { Backoff, afterClose, type BackoffOptions, type Return } from "./close.js";
 export { parseAudio, type HeardAudio } from "./frames.js";
 export { Listener, type ListenTarget } from "./listener.js";
 export { Player } from "./player.js";
+export { Refused } from "./requests.js";
 export { AudioRing } from "./ring.js";
+export type { SocketClass } from "./socket.js";
 export { AudioStream, type Progress, type StreamOptions } from "./stream.js";
 export { WORKLET_SOURCE } from "./worklet.js";
 export type * from "./protocol.js";

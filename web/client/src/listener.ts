@@ -26,6 +26,8 @@ export class Listener extends Emitter<ListenerEvents> {
   readonly #ask: Ask;
   readonly #forget: () => void;
   readonly #streams = new Map<number, ListenedStream>();
+  /** Over, but for the audio that the news of it overtook: until its last frame. */
+  readonly #ending = new Map<number, ListenedStream>();
   #wanted = true;
 
   constructor(target: ListenTarget, ask: Ask, forget: () => void) {
@@ -56,6 +58,7 @@ export class Listener extends Emitter<ListenerEvents> {
         this.id = answer.listener_id;
         if (!this.#wanted) return this.stop();
         this.#streams.clear();
+        this.#ending.clear();
         answer.streams.forEach((s) => this.#streams.set(s.stream_index, s));
         this.emit("streams", this.streams);
       },
@@ -72,13 +75,21 @@ export class Listener extends Emitter<ListenerEvents> {
   handle(event: ListeningChangedEvent | ListeningStoppedEvent): void {
     if (event.listener_id !== this.id) return;
     if (event.type === "listening_stopped") return this.#over(null);
-    event.removed.forEach((index) => this.#streams.delete(index));
-    event.added.forEach((s) => this.#streams.set(s.stream_index, s));
+    for (const index of event.removed) {
+      const stream = this.#streams.get(index);
+      if (stream) this.#ending.set(index, stream);
+      this.#streams.delete(index);
+    }
+    for (const stream of event.added) {
+      this.#streams.set(stream.stream_index, stream);
+      this.#ending.delete(stream.stream_index); // a number that is given again
+    }
     this.emit("streams", this.streams);
   }
 
   hear(audio: HeardAudio): void {
-    const stream = this.#streams.get(audio.streamIndex);
+    const stream = this.#streams.get(audio.streamIndex) ?? this.#ending.get(audio.streamIndex);
+    if (audio.last) this.#ending.delete(audio.streamIndex);
     if (stream && this.#wanted) this.emit("audio", { audio, stream });
   }
 

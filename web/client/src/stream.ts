@@ -20,8 +20,8 @@ const FRAME_BYTES = 32 * 1024;
 /** Bytes kept while nothing is acknowledged: five minutes of 48 kHz 16-bit mono. */
 const RING_BYTES = 32 * 1024 * 1024;
 
-/** Bytes of one sample of the encodings whose streams can be cut at any sample. */
-const SAMPLE_BYTES: Record<string, number> = { pcm_s16le: 2, pcm_s16be: 2, pcm_s24le: 3, pcm_s32le: 4, pcm_f32le: 4, mulaw: 1, alaw: 1 };
+/** Bytes of one sample of the encodings whose streams can be cut at any sample. Opus is cut between packets, and no other place is ever acknowledged. */
+const SAMPLE_BYTES: Record<string, number> = { opus: 1, pcm_s16le: 2, pcm_s16be: 2, pcm_s24le: 3, pcm_s32le: 4, pcm_f32le: 4, mulaw: 1, alaw: 1 };
 
 export interface StreamOptions {
   /** What is sent. */
@@ -109,7 +109,8 @@ export class AudioStream extends Emitter<StreamEvents> {
     this.format = options.format;
     this.#ring = new AudioRing(options.ringBytes ?? RING_BYTES);
     const sample = SAMPLE_BYTES[options.format.encoding ?? "auto"];
-    this.#frameBytes = sample ? sample * (options.format.channels ?? 1) : null;
+    const channels = options.format.encoding === "opus" ? 1 : (options.format.channels ?? 1);
+    this.#frameBytes = sample ? sample * channels : null;
     this.ended = new Promise((resolve) => (this.#resolveEnded = resolve));
   }
 
@@ -129,8 +130,7 @@ export class AudioStream extends Emitter<StreamEvents> {
       this.emit("refused", bytes.length);
       return false;
     }
-    // An Opus packet is a frame and stays whole; all else may be cut anywhere.
-    const step = this.format.encoding === "opus" ? bytes.length : FRAME_BYTES;
+    const step = this.#step(bytes);
     for (let i = 0; i < bytes.length; i += step) this.#ring.push(bytes.subarray(i, i + step));
     this.pump();
     this.#report();
@@ -139,13 +139,19 @@ export class AudioStream extends Emitter<StreamEvents> {
 
   /** Takes the next bytes as soon as there is room: for sources that can wait, such as files. */
   async write(bytes: Uint8Array): Promise<void> {
-    for (let i = 0; i < bytes.length; i += FRAME_BYTES) {
-      const piece = bytes.subarray(i, i + FRAME_BYTES);
+    const step = this.#step(bytes);
+    for (let i = 0; i < bytes.length; i += step) {
+      const piece = bytes.subarray(i, i + step);
       while (this.#ring.bytes > 0 && !this.#ring.fits(piece.length) && !this.isOver) {
         await new Promise<void>((resolve) => this.#room.push(resolve));
       }
       if (!this.push(piece)) throw new Error("the stream has ended");
     }
+  }
+
+  /** Bytes of a frame. An Opus packet is one and stays whole; all else may be cut anywhere. */
+  #step(bytes: Uint8Array): number {
+    return this.format.encoding === "opus" ? bytes.length : FRAME_BYTES;
   }
 
   /** Ends it when all is sent. Resolves with what became of it. */

@@ -1,0 +1,130 @@
+// One socket at a time: what goes through it, and whether it is alive. Knows of messages only the ping.
+
+/** What is used of a WebSocket: the browser's, and `ws` in Node. */
+interface SocketLike {
+  binaryType: string;
+  readonly readyState: number;
+  readonly bufferedAmount: number;
+  send(data: string | ArrayBufferView<ArrayBuffer>): void;
+  close(code?: number, reason?: string): void;
+  onopen: ((event: never) => void) | null;
+  onmessage: ((event: never) => void) | null;
+  onclose: ((event: never) => void) | null;
+  onerror: ((event: never) => void) | null;
+}
+
+/** A class of WebSockets. What it makes is not typed: platforms and `ws` type their events differently, and behave alike. */
+export type SocketClass = new (url: string, protocols?: string[]) => unknown;
+
+/** Bytes that may wait in the socket: what lies there cannot be called back. */
+const BUFFERED_BYTES = 256 * 1024;
+
+export interface Heartbeat {
+  /** Milliseconds between pings. */
+  heartbeatMs?: number;
+  /** Milliseconds without any sign after a ping until the line counts as dead. */
+  deadAfterMs?: number;
+}
+
+/** Who uses the socket. */
+export interface SocketUser {
+  hear(text: string): void;
+  hearAudio(frame: ArrayBuffer): void;
+  /** It is gone, or was found dead. It has been left already. */
+  dropped(code: number, reason: string): void;
+  /** Whether there is a session: before, even silence without a ping tells. */
+  isReady(): boolean;
+}
+
+export class Socket {
+  readonly #user: SocketUser;
+  readonly #heartbeatMs: number;
+  readonly #deadAfterMs: number;
+  #socket: SocketLike | null = null;
+  #heart: ReturnType<typeof setInterval> | undefined;
+  #heardAt = 0;
+  #pingedAt = 0;
+
+  constructor(user: SocketUser, { heartbeatMs = 5_000, deadAfterMs = 10_000 }: Heartbeat) {
+    this.#user = user;
+    this.#heartbeatMs = heartbeatMs;
+    this.#deadAfterMs = deadAfterMs;
+  }
+
+  /** The socket of now, to be compared with the one of later. */
+  get current(): object | null {
+    return this.#socket;
+  }
+
+  get hasRoom(): boolean {
+    return this.#socket !== null && this.#socket.bufferedAmount < BUFFERED_BYTES;
+  }
+
+  dial(Class: SocketClass, url: string): void {
+    const socket = new Class(url, ["voxgate.v1"]) as SocketLike;
+    socket.binaryType = "arraybuffer";
+    this.#socket = socket;
+    this.#heardAt = Date.now();
+    this.#pingedAt = 0;
+    socket.onmessage = (event: { data: unknown }) => {
+      if (socket !== this.#socket) return;
+      this.#heardAt = Date.now();
+      if (typeof event.data === "string") this.#user.hear(event.data);
+      else if (event.data instanceof ArrayBuffer) this.#user.hearAudio(event.data);
+    };
+    socket.onclose = (event: { code: number; reason: string }) => {
+      if (socket === this.#socket) this.#drop(4999, "", event.code, event.reason);
+    };
+    socket.onerror = () => {}; // a close follows and says more
+    clearInterval(this.#heart);
+    this.#heart = setInterval(() => this.#beat(), this.#heartbeatMs);
+  }
+
+  /** Sends if the line is there; it is not kept otherwise. */
+  send(data: string | Uint8Array<ArrayBuffer>): void {
+    if (this.#socket?.readyState === 1) this.#socket.send(data);
+  }
+
+  /** Parts with the socket, which may take minutes to notice: nothing of it is heard any more. */
+  leave(code: number, reason: string): void {
+    const socket = this.#socket;
+    this.#socket = null;
+    clearInterval(this.#heart);
+    if (!socket) return;
+    socket.onmessage = socket.onclose = null;
+    try {
+      socket.close(code, reason);
+    } catch {
+      // it was never open
+    }
+  }
+
+  #drop(sayCode: number, sayReason: string, code: number, reason: string): void {
+    this.leave(sayCode, sayReason);
+    this.#user.dropped(code, reason);
+  }
+
+  #beat(): void {
+    const now = Date.now();
+    // Only a ping that was sent long ago and followed by silence tells: a page in the background wakes seldom, and late.
+    const unanswered = this.#pingedAt > this.#heardAt;
+    const sinceHeard = now - this.#heardAt;
+    if ((unanswered && now - this.#pingedAt >= this.#deadAfterMs) || (!this.#user.isReady() && sinceHeard >= this.#deadAfterMs)) {
+      return this.#drop(4999, "no answer", 1006, "the line is dead: no answer to a ping");
+    }
+    if (!unanswered && this.#socket?.readyState === 1) {
+      this.#pingedAt = now;
+      this.send(JSON.stringify({ type: "ping", payload: String(now) }));
+    }
+  }
+}
+
+/** Where the socket of a server is: `url` may be of the page's host, of http, or without a path. */
+export function socketUrl({ url, clientId }: { url: string; clientId?: string }): string {
+  const base = (globalThis as { location?: { href: string } }).location?.href;
+  const address = new URL(url, base);
+  address.protocol = address.protocol.replace(/^http/, "ws");
+  if (!/\/ws(\/|$)/.test(address.pathname)) address.pathname = address.pathname.replace(/\/?$/, "/ws");
+  if (clientId) address.searchParams.set("client_id", clientId);
+  return address.href;
+}

@@ -1,0 +1,4 @@
+// The page in a real Chromium.
+import { pageWorksIn } from "./page.js";
+
+pageWorksIn("chromium");

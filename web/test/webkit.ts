@@ -1,0 +1,101 @@
+// WebKit, the engine of Safari, as Debian has it: MiniBrowser under WebKitWebDriver. Its microphone is one of its own that beeps.
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+
+const FEATURES = "--features=+MockCaptureDevices,-MockCaptureDevicesPrompt,-GetUserMediaRequiresFocus";
+const ARGS = ["--automation", "--enable-media-stream=true", "--enable-mock-capture-devices=true", "--autoplay-policy=allow", FEATURES];
+/** The longest that anything on the page may take, in milliseconds. */
+const PATIENCE_MS = 20_000;
+
+/** A page in WebKit, over the W3C's WebDriver. */
+export class WebKitPage {
+  private constructor(
+    private readonly session: string,
+    private readonly children: ChildProcess[],
+  ) {}
+
+  static async open(url: string): Promise<WebKitPage> {
+    const screen = spawn("Xvfb", ["-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp"], { stdio: ["ignore", "pipe", "ignore"] });
+    const display = await firstLine(screen, "xvfb");
+    const port = await freePort();
+    const driver = spawn("WebKitWebDriver", [`--port=${port}`], { env: { ...process.env, DISPLAY: `:${display}` }, stdio: "ignore" });
+    await once(driver, "spawn").catch(() => missing("webkit2gtk-driver"));
+    const root = `http://127.0.0.1:${port}`;
+    const capabilities = { alwaysMatch: { "webkitgtk:browserOptions": { args: ARGS } } };
+    const started = await patiently(() => call<{ sessionId: string }>("POST", `${root}/session`, { capabilities }));
+    const page = new WebKitPage(`${root}/session/${started.sessionId}`, [driver, screen]);
+    await call("POST", `${page.session}/timeouts`, { script: PATIENCE_MS });
+    await page.goto(url);
+    return page;
+  }
+
+  async goto(url: string): Promise<void> {
+    await call("POST", `${this.session}/url`, { url });
+  }
+
+  /** Runs a function in the page. It sees nothing of here but its arguments, which are what JSON can say, as is what it returns. */
+  async evaluate<T, A extends unknown[]>(work: (...args: A) => T | Promise<T>, ...args: A): Promise<T> {
+    const script = `const done = arguments[arguments.length - 1];
+      Promise.resolve().then(() => (${work})(...[...arguments].slice(0, -1))).then((value) => done({ value }), (error) => done({ error: String(error) }));`;
+    const answer = await call<{ value: T; error?: string }>("POST", `${this.session}/execute/async`, { script, args });
+    if (answer.error !== undefined) throw new Error(answer.error);
+    return answer.value;
+  }
+
+  /** Waits until it is true in the page. */
+  async until<A extends unknown[]>(holds: (...args: A) => boolean, ...args: A): Promise<void> {
+    await patiently(async () => {
+      if (!(await this.evaluate(holds, ...args))) throw new Error(`not yet: ${holds}`);
+    });
+  }
+
+  /** Clicks as a person does: it counts as his act. */
+  async click(selector: string): Promise<void> {
+    const found = await call<Record<string, string>>("POST", `${this.session}/element`, { using: "css selector", value: selector });
+    await call("POST", `${this.session}/element/${Object.values(found)[0]}/click`, {});
+  }
+
+  async close(): Promise<void> {
+    await call("DELETE", this.session).catch(() => {});
+    this.children.forEach((c) => c.kill());
+  }
+}
+
+function missing(what: string): never {
+  throw new Error(`the tests in WebKit want it: apt-get install ${what}`);
+}
+
+async function call<T>(method: string, url: string, body?: unknown): Promise<T> {
+  const answer = await fetch(url, { method, ...(body !== undefined && { body: JSON.stringify(body) }) });
+  const { value } = (await answer.json()) as { value: T & { error?: string; message?: string } };
+  if (!answer.ok) throw new Error(`${value.error}: ${value.message}`);
+  return value;
+}
+
+/** Until it succeeds, or for as long as there is patience. */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (const end = Date.now() + PATIENCE_MS; ; await new Promise((resolve) => setTimeout(resolve, 50))) {
+    try {
+      return await work();
+    } catch (error) {
+      if (Date.now() > end) throw error;
+    }
+  }
+}
+
+async function firstLine(child: ChildProcess, from: string): Promise<string> {
+  const line = once(createInterface({ input: child.stdout! }), "line");
+  await once(child, "spawn").catch(() => missing(from));
+  return String((await line)[0]);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
