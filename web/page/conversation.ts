@@ -66,7 +66,7 @@ export class Conversation {
       const { last_message_seq: last } = await this.client().join(id);
       const history = await this.#history(id, Math.max(0, (last ?? 0) - HISTORY));
       if (this.#id !== id) return;
-      $("log").replaceChildren();
+      $("messages").replaceChildren();
       history.forEach((m) => this.#add(m.from.client_id, m.content, m.sent_at));
     } catch (error) {
       if (this.#id !== id) return;
@@ -113,7 +113,7 @@ export class Conversation {
     $("write").hidden = !inside;
     $("listen-row").hidden = !inside;
     if (inside || $("room-hint").dataset["tone"] !== "bad") say($("room-hint"), "Who is in it can read what you write, and listen while you speak.");
-    if (!inside) $("log").replaceChildren();
+    if (!inside) $("messages").replaceChildren();
     this.#showPeople();
     this.#showTyping();
   }
@@ -134,7 +134,7 @@ export class Conversation {
     const time = new Date(at).toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit" });
     const item = el("li", { "data-mine": mine }, String(text), el("small", {}, mine ? time : `${from}, ${time}`));
     const log = $("log");
-    log.append(item);
+    $("messages").append(item);
     log.scrollTop = log.scrollHeight;
     return item;
   }

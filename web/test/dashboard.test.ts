@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import type { Browser, Page } from "playwright-core";
 import { WebSocket } from "ws";
 import { type ClientOptions, VoxgateClient } from "../client/src/index.js";
-import { AWAY, openBrowser, watch } from "./browser.js";
+import { AWAY, barriers, openBrowser, watch } from "./browser.js";
 import { type TestServer, bytesOf, noise, startServer, tokenFor } from "./support.js";
 
 const SECRET = "a secret of tests that is long enough for HS256";
@@ -65,6 +65,7 @@ test("what happens is seen: connections, streams, audio, and errors by kind on a
     await page.locator(`#charts[data-seconds="${seconds}"]`).waitFor();
     assert.equal(await page.getByRole("group", { name: "Errors by kind over time" }).locator(".u-series").count(), 3, "two kinds and the time");
   }
+  assert.deepEqual(await barriers(page), []);
   await stream.end();
   client.close();
   await page.getByRole("row").filter({ hasText: "ada" }).first().waitFor({ state: "detached" });
@@ -104,6 +105,7 @@ test("where a token is wanted, an administrator's opens it and nobody else's, an
   await page.getByText(/^Refused: /).waitFor();
   await signIn(tokenFor("grace", SECRET));
   await page.getByText(/admin role/).waitFor();
+  assert.deepEqual(await barriers(page), []);
   assert.equal(asked.length, 2, `one question a token: ${asked}`);
   assert.equal(await page.getByRole("button", { name: /^Disconnect/ }).count(), 0);
 

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
-import { type Kind, TONE_HZ, openBrowser, openPage, readTap, wavOf } from "./browser.js";
+import { type Kind, TONE_HZ, barriers, openBrowser, openPage, readTap, wavOf } from "./browser.js";
 import { compare, follow } from "./sound.js";
 import { FlakyNetwork, OUT_RATE, ROOT, type TestServer, decoded, noise, readWav, startServer, tokenFor, writeWav } from "./support.js";
 
@@ -180,9 +180,21 @@ export function pageWorksIn(kind: Kind): void {
       reached.push(await page.evaluate(() => document.activeElement?.id || document.activeElement?.className || ""));
     }
     for (const id of ["skip", "settings-open", "talk", "device", "room", "join-button", "log", "file", "refresh"]) assert.ok(reached.includes(id), `${id}: ${reached}`);
+    if (kind === "chromium") {
+      await page.locator("#file").setInputFiles({ name: "memo.wav", mimeType: "audio/wav", buffer: Buffer.from(writeWav({ rate: OUT_RATE, channels: 1, samples: noise(1, OUT_RATE) })) });
+      await page.getByText("0:01, kept").waitFor();
+      await page.getByRole("textbox", { name: "Name of the conversation" }).fill("room");
+      await page.getByRole("button", { name: "Join" }).click();
+      await page.getByRole("textbox", { name: "Your message" }).fill("Is anybody here?");
+      await page.keyboard.press("Enter");
+      await page.getByRole("log").getByText("Is anybody here?").waitFor();
+      await page.locator("#log li[data-waits]").waitFor({ state: "detached" });
+      assert.deepEqual(await barriers(page), []);
+    }
     await page.locator("#settings-open").focus();
     await page.keyboard.press("Enter");
     await page.getByRole("dialog", { name: "Settings" }).waitFor();
+    if (kind === "chromium") assert.deepEqual(await barriers(page), []);
     await page.getByRole("textbox", { name: "Your name here" }).fill("someone_else");
     await page.keyboard.press("Enter");
     await page.locator("#client-id", { hasText: "someone_else" }).waitFor();
