@@ -146,6 +146,11 @@ impl StreamPipeline {
             && self.queue.len_bytes() >= self.queue_bytes_max()
     }
 
+    /// Whether what its queue cannot hold is dropped.
+    pub fn drops_oldest(&self) -> bool {
+        self.settings.overflow == Overflow::DropOldest
+    }
+
     /// Bytes of audio the stream holds: its queue, its decoder's unfinished part, a refused block.
     pub fn held_bytes(&self) -> usize {
         let stalled = self.stalled.as_ref().map_or(0, |s| s.samples.len() * 6);

@@ -22,8 +22,11 @@ use crate::server::state::App;
 use crate::sink::SinkEvent;
 use crate::sink::recorder::{RecordError, Recorded, RecordingHandle};
 
-/// Output samples a stream may produce before others get their turn: two seconds of 16 kHz.
-const STEP_BUDGET_SAMPLES: usize = 32_000;
+/// Output samples of what waits that a stream may produce before the connection's others get their turn: a second of 16 kHz.
+const STEP_BUDGET_SAMPLES: usize = 16_000;
+
+/// What a stream that drops its oldest may decode of a frame at once, whoever waits: it would lose what is put off.
+const DROPPING_BUDGET_SAMPLES: usize = 32_000;
 
 /// The sink that records.
 const RECORDER: &str = "recorder";
@@ -110,9 +113,10 @@ impl Task {
             return self.break_off(at, e, lane);
         }
         s.frames_in += 1;
-        let mut budget = STEP_BUDGET_SAMPLES;
+        let mut whole = DROPPING_BUDGET_SAMPLES;
+        let budget = if s.pipeline.drops_oldest() { &mut whole } else { lane.turn.samples(self.app.clock) };
         let scratch = &mut lane.scratch;
-        let offered = s.pipeline.guarded(|p| p.offer(frame, now_us, scratch, &mut budget));
+        let offered = s.pipeline.guarded(|p| p.offer(frame, now_us, scratch, budget));
         s.busy |= s.pipeline.has_news() || !s.flushes.is_empty();
         if let Err(e) = offered {
             self.fail_stream(at, &e, lane);
