@@ -123,29 +123,29 @@ async fn bytes_past_the_rate_are_read_later_and_none_is_lost() {
 async fn who_spoke_while_the_server_slept_is_not_taken_for_dead() {
     let data = tempfile::tempdir().unwrap();
     let settings = [
-        ("VOXGATE__CONNECTIONS__HEARTBEAT_INTERVAL_MS", "300"),
-        ("VOXGATE__CONNECTIONS__HEARTBEAT_TIMEOUT_MS", "900"),
-        ("VOXGATE__AUDIO__STALL_TIMEOUT_MS", "1000"),
+        ("VOXGATE__CONNECTIONS__HEARTBEAT_INTERVAL_MS", "1000"),
+        ("VOXGATE__CONNECTIONS__HEARTBEAT_TIMEOUT_MS", "3000"),
+        ("VOXGATE__AUDIO__STALL_TIMEOUT_MS", "3000"),
     ];
     let server = ServerProcess::start(data.path(), &settings);
     let mut c = server.connect().await;
     c.start_with(json!({"format": {"encoding": "pcm_s16le", "sample_rate": 16_000, "channels": 1}, "ack_ms": 0})).await;
     let pcm = sine16k(1_600);
-    for n in 1..=3 {
+    for n in 1..=2 {
         c.send_binary(&pcm).await;
         c.send(json!({"type": "audio_flush"})).await;
         let samples = loop {
             let m = c.next_or_close().await.expect("no close, least of all 4108");
             match m["type"].as_str().unwrap() {
-                "ping" => {}
+                "ping" | "status_update" => {}
                 "audio_received" => break m["output_samples"].as_u64().unwrap(),
                 other => panic!("{other}: {m}"),
             }
         };
-        assert!(samples > (n - 1) * 1_600 * 10, "{samples}");
+        assert!(samples > (n - 1) * 1_600 * 20, "{samples}");
         server.signal("STOP");
         let stopped = Instant::now();
-        while stopped.elapsed() < Duration::from_millis(1_500) {
+        while stopped.elapsed() < Duration::from_millis(4_000) {
             c.send_binary(&pcm).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -154,7 +154,7 @@ async fn who_spoke_while_the_server_slept_is_not_taken_for_dead() {
     c.send(json!({"type": "audio_end"})).await;
     let ended = loop {
         match c.next_or_close().await.expect("no close, least of all 4108") {
-            m if m["type"] == "ping" => {}
+            m if m["type"] == "ping" || m["type"] == "status_update" => {}
             m => break m,
         }
     };
