@@ -176,6 +176,7 @@ impl Log {
             full.then_some(JournalError::Full)
         };
         if let Some(e) = error {
+            core.refused.fetch_add(1, Ordering::Relaxed);
             return Err(e);
         }
         core.bytes.fetch_add(more, Ordering::Relaxed);

@@ -7,13 +7,14 @@ mod finisher;
 mod meta;
 mod queue;
 mod repair;
+mod trust;
 mod wav;
 mod writer;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,12 +22,15 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::audio::PcmSpec;
+use crate::resilience::Permit;
 pub use config::{Changed, RecorderConfig, RecordingChange};
 use finisher::{Job, Jobs};
 use meta::Index;
 pub use meta::{RecordingMeta, RecordingState};
-use queue::{Buffer, Lane};
-pub use queue::{Recorder, RecordingHandle, Wake};
+use queue::{Buffer, FailedBy, Lane};
+pub use queue::{NAME, Recorder, RecordingHandle, Wake};
+pub use trust::BREAKER;
+use trust::Trust;
 
 /// Bytes a stream collects before the disk sees them: a quarter of a second at 16 kHz mono, one system call.
 const BUFFER_BYTES: usize = 8 << 10;
@@ -95,6 +99,12 @@ pub enum RecordError {
         /// For people; no path, no internals.
         message: String,
     },
+    /// The disk failed too often: nothing new is recorded for a while. Worth a retry then.
+    #[error("the disk failed too often: nothing new is recorded for now")]
+    LeftAlone {
+        /// When a recording may be begun again.
+        retry_after: Duration,
+    },
     /// There is no such recording.
     #[error("no recording {id}")]
     NotFound {
@@ -133,8 +143,7 @@ struct Core {
     watch: (Mutex<bool>, Condvar),
     tick: AtomicU64,
     aged_at_ms: AtomicI64,
-    failures: AtomicU64,
-    degraded: AtomicBool,
+    trust: Trust,
 }
 
 impl Core {
@@ -175,11 +184,6 @@ impl Core {
         if let Some(changed) = &self.config.changed {
             changed(change);
         }
-    }
-
-    fn count_failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        self.degraded.store(true, Ordering::Relaxed);
     }
 
     /// Bytes the quota leaves, after making room for so many if need be.
@@ -239,6 +243,7 @@ impl RecorderService {
         let folder = |source| RecordError::Folder { dir: config.dir.clone(), source };
         std::fs::create_dir_all(&config.dir).map_err(folder)?;
         let (index, to_hash) = repair::load(&config).map_err(folder)?;
+        let trust = Trust::new(config.breaker.clone());
         let core = Arc::new(Core {
             config,
             index: Mutex::new(index),
@@ -249,8 +254,7 @@ impl RecorderService {
             watch: Default::default(),
             tick: AtomicU64::new(0),
             aged_at_ms: AtomicI64::new(i64::MIN),
-            failures: AtomicU64::new(0),
-            degraded: false.into(),
+            trust,
         });
         for meta in to_hash {
             core.finisher.offer(Job::Hash { meta: Box::new(meta), state: RecordingState::Repaired, reply: None });
@@ -275,9 +279,11 @@ impl RecorderService {
     /// recorder that answered `Full` has room again.
     ///
     /// # Errors
-    /// [`RecordError::InUse`] where the id was used before.
+    /// [`RecordError::LeftAlone`] while the disk is, [`RecordError::InUse`] where the id was used before.
     pub fn create(&self, start: RecordingStart, wake: Wake) -> Result<Recorder, RecordError> {
         let id = start.id;
+        let permit = self.core.trust.permit()?;
+        let probes = permit.as_ref().is_some_and(Permit::is_probe);
         let meta = RecordingMeta {
             id,
             state: RecordingState::Recording,
@@ -304,8 +310,11 @@ impl RecorderService {
             index.put(meta.clone());
         }
         self.core.tell(RecordingChange::Put(&meta));
-        let lane = Arc::new(Lane::new(Arc::clone(&self.core), meta, wake));
+        let lane = Arc::new(Lane::new(Arc::clone(&self.core), meta, permit, wake));
         self.core.open().insert(id, Arc::clone(&lane));
+        if probes {
+            lane.schedule(&mut lane.lock(), true);
+        }
         self.core.writer.offer(None, true);
         self.core.finisher.offer(Job::Sweep);
         Ok(Recorder::new(lane))
@@ -346,8 +355,8 @@ impl RecorderService {
         RecorderStatus {
             open: self.core.open().len(),
             bytes: self.core.index().bytes(),
-            failures: self.core.failures.load(Ordering::Relaxed),
-            degraded: self.core.degraded.load(Ordering::Relaxed),
+            failures: self.core.trust.failures(),
+            degraded: self.core.trust.is_degraded(),
         }
     }
 }
@@ -384,7 +393,7 @@ fn watch(core: &Arc<Core>) {
         for lane in open {
             let hangs = lane.lock().blocked_since.is_some_and(|since| since.elapsed() >= core.config.stall_limit);
             if hangs {
-                lane.fail("the disk is too slow", false);
+                lane.fail("the disk is too slow", FailedBy::Disk);
             }
         }
     }
