@@ -94,8 +94,8 @@ pub(super) struct Task {
     /// The store knows of the session.
     pub(super) noted: bool,
     drain_told: bool,
-    /// The timer waits for a last look at the socket.
-    pub(super) looked: bool,
+    /// How often in a row the timer has put off what it decides for a last look at the socket.
+    pub(super) looks: u8,
     /// No more is read until then: the client sends more bytes a second than it may.
     pub(super) read_after_ms: u64,
     /// Away only while it hands out messages.
@@ -156,7 +156,7 @@ impl Task {
             wrote_ms,
             pinged_ms: None,
             drain_told: false,
-            looked: false,
+            looks: 0,
             read_after_ms: 0,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_due_ms: 0,

@@ -16,6 +16,9 @@ const LATE: Duration = Duration::from_millis(100);
 /// What the runtime gets to tell of sockets before a connection is given up: it does so each time it has nothing else to do.
 const LAST_LOOK_MS: u64 = 20;
 
+/// How often it gets that in a row: it may be stopped again meanwhile, but a worker that is always late shall not put off for ever.
+const LOOKS_MAX: u8 = 3;
+
 impl Task {
     /// Brings the timer forward: something was begun that time will end.
     pub(super) fn look_within(&mut self, ms: u64) {
@@ -33,11 +36,12 @@ impl Task {
         }
         while self.timer.as_mut().poll(cx).is_ready() {
             let now_ms = self.app.clock.now_ms();
-            let looks_first = self.must_look_first(now_ms) && !std::mem::replace(&mut self.looked, true);
+            let looks_first = self.looks < LOOKS_MAX && self.must_look_first(now_ms);
             let next_ms = if looks_first {
+                self.looks += 1;
                 now_ms + LAST_LOOK_MS
             } else {
-                self.looked = false;
+                self.looks = 0;
                 self.on_timer(now_ms, lane).max(now_ms + 1)
             };
             self.timer.as_mut().reset(Instant::now() + Duration::from_millis(next_ms - now_ms));
@@ -50,7 +54,8 @@ impl Task {
     fn must_look_first(&self, now_ms: u64) -> bool {
         let late = Instant::now().saturating_duration_since(self.timer.deadline()) >= LATE;
         let timeout_ms = self.app.config.connections.heartbeat_timeout_ms;
-        self.socket.is_some() && (late || now_ms.saturating_sub(self.heard_ms()) >= timeout_ms)
+        let silent = now_ms.saturating_sub(self.heard_ms()) >= timeout_ms;
+        self.socket.is_some() && (late || (silent && self.looks == 0))
     }
 
     fn heard_ms(&self) -> u64 {

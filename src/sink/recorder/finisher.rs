@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use super::writer::io_message;
+use super::fault::io_message;
 use super::{Core, RecordError, Recorded, RecordingMeta, RecordingState, meta};
 
 /// Bytes hashed at a time.

@@ -3,6 +3,7 @@
 //! for a disk that hangs. A recording that fails never disturbs its stream. Knows no socket and no message.
 
 mod config;
+mod fault;
 mod finisher;
 mod meta;
 mod queue;
@@ -12,7 +13,6 @@ mod wav;
 mod writer;
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ use uuid::Uuid;
 use crate::audio::PcmSpec;
 use crate::resilience::Permit;
 pub use config::{Changed, RecorderConfig, RecordingChange};
+pub use fault::RecordError;
+use fault::io_message;
 use finisher::{Job, Jobs};
 use meta::Index;
 pub use meta::{RecordingMeta, RecordingState};
@@ -74,49 +76,6 @@ pub struct Recorded {
     pub sha256: String,
     /// Samples per channel.
     pub samples: u64,
-}
-
-/// What can go wrong with recordings.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The folder cannot be made or read at the start. The operator's fault.
-    #[error("recording folder {}: {source}", dir.display())]
-    Folder {
-        /// The configured folder.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The recording reached a limit that was set; what was written stays.
-    #[error("{message}")]
-    Limit {
-        /// For people.
-        message: String,
-    },
-    /// The recording could not be written to its end; what was written stays.
-    #[error("{message}")]
-    Failed {
-        /// For people; no path, no internals.
-        message: String,
-    },
-    /// The disk failed too often: nothing new is recorded for a while. Worth a retry then.
-    #[error("the disk failed too often: nothing new is recorded for now")]
-    LeftAlone {
-        /// When a recording may be begun again.
-        retry_after: Duration,
-    },
-    /// There is no such recording.
-    #[error("no recording {id}")]
-    NotFound {
-        /// The id asked for.
-        id: Uuid,
-    },
-    /// A recording that still runs cannot be deleted, and an id cannot be used twice.
-    #[error("recording {id} is in use")]
-    InUse {
-        /// The id asked for.
-        id: Uuid,
-    },
 }
 
 /// State of the service, for health and metrics.
@@ -345,7 +304,7 @@ impl RecorderService {
             return Err(RecordError::InUse { id });
         }
         meta::remove(&self.core.config.dir, id)
-            .map_err(|e| RecordError::Failed { message: writer::io_message(&e).to_owned() })?;
+            .map_err(|e| RecordError::Failed { message: io_message(&e).to_owned() })?;
         self.core.forget(id);
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Recordings on a real disk, read back by an independent reader.
 
+mod breaker;
 mod life;
 
 use std::path::Path;

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::fault::Fault;
 use super::finisher::Job;
 use super::queue::{Buffer, End, FailedBy, Failure, Lane};
 use super::{Core, RecordError, RecordingMeta, RecordingState, meta, wav};
@@ -194,54 +195,6 @@ impl OpenFile {
             self.note_size(core);
         }
         self.file = None;
-    }
-}
-
-/// Why a recording ends early.
-#[derive(Debug)]
-enum Fault {
-    Io(io::Error),
-    FileLimit,
-    Quota,
-    /// It was given up on from elsewhere.
-    GivenUp(Failure),
-}
-
-impl From<io::Error> for Fault {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
-impl Fault {
-    fn by(&self) -> FailedBy {
-        match self {
-            Self::Io(_) => FailedBy::Disk,
-            Self::FileLimit | Self::Quota => FailedBy::Limit,
-            Self::GivenUp(failure) => failure.by,
-        }
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::Io(e) => io_message(e).to_owned(),
-            Self::FileLimit => "the recording reached its size limit and ends here".to_owned(),
-            Self::Quota => "the space for recordings is used up".to_owned(),
-            Self::GivenUp(failure) => failure.message.clone(),
-        }
-    }
-}
-
-/// An I/O error for people: no path, no internals.
-pub(super) fn io_message(e: &io::Error) -> &'static str {
-    match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full",
-        io::ErrorKind::FileTooLarge => "the file would become larger than the system allows",
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "the recording folder or file is gone",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "the recording folder cannot be written to"
-        }
-        _ => "the recording could not be written",
     }
 }
 
