@@ -136,7 +136,7 @@ async fn a_full_disk_under_everything_is_unhealthy_until_it_has_room() {
     let begun = Instant::now();
     let health = loop {
         writer.send(json!({"type": "message", "conversation_id": "room", "content": "x".repeat(5_000)})).await;
-        let (_, error, ended) = stream(&mut c, &pcm).await;
+        let (_, error, ended) = stream(&mut server.connect().await, &pcm).await;
         assert!(
             !error.is_null() && ended["reason"] == "error",
             "no promise of durability is broken in silence: {ended}"
