@@ -183,8 +183,7 @@ async fn a_flood_on_every_worker_leaves_the_others_their_turn() {
         f.join().unwrap();
     }
     waits.sort_unstable();
-    println!("bytes of floods between a ping and its pong, and the time: median {:?}, most {:?}", waits[20], waits[40]);
-    assert!(waits[20].0 < 2_000_000, "{waits:?}");
+    assert!(waits[20].0 < 2_000_000, "bytes of floods between a ping and its pong, and the time: {waits:?}");
 }
 
 /// Sends audio as fast as it goes, from a thread of its own.
