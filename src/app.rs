@@ -78,7 +78,8 @@ impl Server {
         let services = Services::start()?;
         let store = open_store(&config, &breakers, &services)?;
         let recordings = Arc::new(RecordingIndex::new(Arc::clone(&store)));
-        let recorder = if config.recording.enabled { Some(recorder(&config, &recordings, &found)?) } else { None };
+        let recorder =
+            if config.recording.enabled { Some(recorder(&config, &recordings, &found, &breakers)?) } else { None };
         let auth = open_auth(&config, &services, &store)?;
         let responder = responder(&config, &breakers, &services, &store)?;
         let app = App::new(config, Parts { recorder, recordings, journal, responder, breakers, store, auth })?;
@@ -164,13 +165,19 @@ fn open_journal(config: &Config) -> Result<(Option<Journal>, Vec<Found>), Journa
     Ok((Some(journal), found))
 }
 
-fn recorder(config: &Config, index: &Arc<RecordingIndex>, found: &[Found]) -> Result<RecorderService, RecordError> {
+fn recorder(
+    config: &Config,
+    index: &Arc<RecordingIndex>,
+    found: &[Found],
+    breakers: &Breakers,
+) -> Result<RecorderService, RecordError> {
     let mut c = RecorderConfig::new(config.server.data_dir.join("recordings"));
     c.remade = found.iter().flat_map(|f| &f.streams).filter_map(|s| s.open.recording_id).collect();
     c.sync_at_end = config.audio.durability == Durability::Journal;
     c.max_file_bytes = config.recording.max_file_bytes;
     c.quota_bytes = config.recording.quota_bytes;
     c.retain_days = config.recording.retain_days.map(|d| u32::try_from(d).unwrap_or(u32::MAX));
+    c.breaker = Some(breakers.get(crate::sink::recorder::BREAKER));
     let told = Arc::clone(index);
     c.changed = Some(Arc::new(move |change| told.changed(change)));
     let service = RecorderService::start(c)?;

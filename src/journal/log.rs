@@ -30,6 +30,8 @@ pub(super) struct Pending {
     /// The file is to go.
     pub(super) remove: bool,
     failure: Option<JournalError>,
+    /// There was no room for something.
+    refused: bool,
 }
 
 /// One stream's log, as stream and writer share it.
@@ -176,6 +178,9 @@ impl Log {
             full.then_some(JournalError::Full)
         };
         if let Some(e) = error {
+            if !std::mem::replace(&mut pending.refused, true) {
+                core.refused.fetch_add(1, Ordering::Relaxed);
+            }
             return Err(e);
         }
         core.bytes.fetch_add(more, Ordering::Relaxed);

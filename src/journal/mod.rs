@@ -71,8 +71,14 @@ pub struct JournalFolderError {
 pub struct JournalStatus {
     /// Bytes of all streams.
     pub bytes: u64,
+    /// Streams that have a file.
+    pub streams: u64,
+    /// Syncs since the start.
+    pub syncs: u64,
     /// Streams that lost their file since the start.
     pub failures: u64,
+    /// Streams that were refused or ended since the start because there was no more room.
+    pub refused: u64,
     /// Whether the newest write failed.
     pub degraded: bool,
 }
@@ -83,7 +89,10 @@ struct Core {
     dir: PathBuf,
     limits: JournalLimits,
     bytes: AtomicU64,
+    streams: AtomicU64,
+    syncs: AtomicU64,
     failures: AtomicU64,
+    refused: AtomicU64,
     degraded: AtomicBool,
     queues: Vec<Arc<Queue>>,
 }
@@ -120,7 +129,10 @@ impl Journal {
             dir: dir.to_owned(),
             limits,
             bytes: AtomicU64::new(bytes),
+            streams: AtomicU64::new(found.iter().map(|f| f.streams.len() as u64).sum()),
+            syncs: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             degraded: AtomicBool::new(false),
             queues: (0..WRITERS).map(|_| Arc::default()).collect(),
         });
@@ -140,8 +152,10 @@ impl Journal {
     /// [`JournalError::Full`] where there is no room for another stream.
     pub fn create(&self, session: &SessionNote, open: &OpenNote, wake: Wake) -> Result<Log, JournalError> {
         if self.core.bytes.load(Ordering::Relaxed) >= self.core.limits.total_bytes {
+            self.core.refused.fetch_add(1, Ordering::Relaxed);
             return Err(JournalError::Full);
         }
+        self.core.streams.fetch_add(1, Ordering::Relaxed);
         let log = Log::new(Arc::clone(&self.core), open.uid, None, wake);
         match log.begin(session, open) {
             Ok(()) => Ok(log),
@@ -161,7 +175,10 @@ impl Journal {
     pub fn status(&self) -> JournalStatus {
         JournalStatus {
             bytes: self.core.bytes.load(Ordering::Relaxed),
+            streams: self.core.streams.load(Ordering::Relaxed),
+            syncs: self.core.syncs.load(Ordering::Relaxed),
             failures: self.core.failures.load(Ordering::Relaxed),
+            refused: self.core.refused.load(Ordering::Relaxed),
             degraded: self.core.degraded.load(Ordering::Relaxed),
         }
     }

@@ -97,6 +97,7 @@ fn serve(core: &Core, round: &[Arc<State>]) {
         };
         match synced {
             Ok(()) => {
+                core.syncs.fetch_add(1, Ordering::Relaxed);
                 core.degraded.store(false, Ordering::Relaxed);
                 log.publish(disk.written);
             }
@@ -135,6 +136,7 @@ fn write(log: &State, disk: &mut Disk) -> io::Result<Wrote> {
             }
         }
         log.core.bytes.fetch_sub(position, Ordering::Relaxed);
+        log.core.streams.fetch_sub(1, Ordering::Relaxed);
         log.publish(u64::MAX);
         return Ok(Wrote::Nothing);
     }

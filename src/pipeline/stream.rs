@@ -141,9 +141,12 @@ impl StreamPipeline {
 
     /// Whether the queue is at its bound and the policy is to wait: the socket must not be read.
     pub fn is_full(&self) -> bool {
-        self.settings.overflow == Overflow::Block
-            && !self.queue.is_empty()
-            && self.queue.len_bytes() >= self.queue_bytes_max()
+        !self.drops_oldest() && !self.queue.is_empty() && self.queue.len_bytes() >= self.queue_bytes_max()
+    }
+
+    /// Whether what its queue cannot hold is dropped.
+    pub fn drops_oldest(&self) -> bool {
+        self.settings.overflow == Overflow::DropOldest
     }
 
     /// Bytes of audio the stream holds: its queue, its decoder's unfinished part, a refused block.
@@ -180,7 +183,7 @@ impl StreamPipeline {
             }
         }
         self.queue.push(&frame[at..], arrived_us);
-        if self.settings.overflow == Overflow::DropOldest {
+        if self.drops_oldest() {
             self.shed(scratch)?;
         }
         Ok(())

@@ -257,6 +257,12 @@ pub struct Permit {
     probe: bool,
 }
 
+impl std::fmt::Debug for Permit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Permit").field("of", &self.breaker.name).field("probe", &self.probe).finish()
+    }
+}
+
 impl Permit {
     /// Whether this call finds out if the service is back: it should not be repeated.
     pub fn is_probe(&self) -> bool {

@@ -17,6 +17,7 @@ use super::pace::Pace;
 use super::router::Routes;
 use super::state::App;
 use super::ws::Restored;
+use crate::clock::Clock;
 use crate::journal::Found;
 use crate::telemetry::LaneFigures;
 
@@ -24,6 +25,8 @@ use crate::telemetry::LaneFigures;
 const HANDOVER_MAX: usize = 1_024;
 /// How often a worker's timer is looked at: several times a sample, and an idle server still sleeps.
 const LAG_EVERY: Duration = Duration::from_millis(250);
+/// A worker whose timer was not called for so long gets no new sockets while there is another: it is held up, whatever its load.
+const SILENT_MS: u64 = 2_000;
 /// What a worker's connections may take to come to their end once the drain time is over.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -37,6 +40,7 @@ pub(super) struct Accepted {
 struct Lane {
     hand: mpsc::Sender<(Accepted, Load)>,
     load: Arc<AtomicUsize>,
+    figures: Arc<LaneFigures>,
     thread: JoinHandle<()>,
 }
 
@@ -52,6 +56,7 @@ impl Drop for Load {
 /// All worker threads.
 pub struct Lanes {
     lanes: Vec<Lane>,
+    clock: Clock,
 }
 
 impl Lanes {
@@ -68,12 +73,17 @@ impl Lanes {
         }
         let start = |(n, share)| Lane::start(n, Arc::clone(app), share);
         let lanes = shares.into_iter().enumerate().map(start).collect::<io::Result<_>>()?;
-        Ok(Self { lanes })
+        Ok(Self { lanes, clock: app.clock })
     }
 
-    /// Hands a socket to the worker with the fewest connections.
+    /// Hands a socket to the worker with the fewest connections, of those that are not held up.
     pub(super) async fn hand(&self, accepted: Accepted) {
-        let Some(lane) = self.lanes.iter().min_by_key(|l| l.load.load(Ordering::Relaxed)) else { return };
+        let now_ms = self.clock.now_ms();
+        let rank = |l: &&Lane| {
+            let held_up = now_ms.saturating_sub(l.figures.alive_ms.load(Ordering::Relaxed)) >= SILENT_MS;
+            (held_up, l.load.load(Ordering::Relaxed))
+        };
+        let Some(lane) = self.lanes.iter().min_by_key(rank) else { return };
         lane.load.fetch_add(1, Ordering::Relaxed);
         let load = Load(Arc::clone(&lane.load));
         // A worker that is gone has been told to stop: the socket is closed by being dropped.
@@ -148,7 +158,7 @@ impl Lane {
             .enable_all()
             .on_thread_park(move || gather(started))
             .build()?;
-        let own = Arc::clone(&figures);
+        let (own, seen) = (Arc::clone(&figures), Arc::clone(&figures));
         let work = async move {
             tokio::spawn(measure_lag(Arc::clone(&app), figures)); // until the runtime ends
             let tasks = TaskTracker::new();
@@ -175,6 +185,6 @@ impl Lane {
             runtime.block_on(work);
             runtime.shutdown_timeout(Duration::from_millis(100));
         })?;
-        Ok(Self { hand, load, thread })
+        Ok(Self { hand, load, figures: seen, thread })
     }
 }

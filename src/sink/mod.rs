@@ -76,6 +76,8 @@ pub enum SinkEvent {
         sink: &'static str,
         /// It reached a limit that was set; else something is wrong.
         by_limit: bool,
+        /// When another stream may have better luck, in milliseconds; `None` where nothing is known of it.
+        retry_after_ms: Option<u64>,
         /// For people; no path, no internals.
         message: String,
     },

@@ -89,6 +89,7 @@ impl Sink for VoiceSink {
             events.push(SinkEvent::Failed {
                 sink: "voice",
                 by_limit: false,
+                retry_after_ms: None,
                 message: "speech cannot be found at this sample rate".to_owned(),
             });
             return Push::Taken;

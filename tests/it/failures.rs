@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use voxgate::audio::PcmSpec;
-use voxgate::decode::{DecodeError, DecodeOut, Decoder, Step, faults};
 
+use crate::support::faults::{self, PANICKING_HZ};
 use crate::support::process::ServerProcess;
 use crate::support::{Client, TestServer, fixture, http, http_json, samples, sine16k};
 
@@ -105,34 +104,10 @@ fn energy(samples: &[i16]) -> f64 {
     samples.iter().map(|&s| f64::from(s).powi(2)).sum()
 }
 
-/// A rate nobody else here declares: under it a stream gets a decoder that is silent until it panics.
-const PANICKING_HZ: u32 = 47_777;
-
-struct Panicking;
-
-impl Decoder for Panicking {
-    fn decode(&mut self, input: &[u8], out: &mut DecodeOut) -> Result<Step, DecodeError> {
-        assert!(!input.ends_with(b"panic"), "as asked for");
-        out.pcm.spec = PcmSpec { rate_hz: 16_000, channels: 1 };
-        out.pcm.samples.resize(input.len(), 0.0);
-        Ok(Step { consumed: input.len(), more: false })
-    }
-
-    fn finish(&mut self, _: &mut DecodeOut) -> Result<bool, DecodeError> {
-        Ok(false)
-    }
-
-    fn pending_bytes(&self) -> usize {
-        0
-    }
-}
-
 /// Row 15. What a panic leaves is another stream of the same connection, another connection, the recording so far, and a server.
 #[tokio::test]
 async fn a_decoder_that_panics_ends_its_stream_alone() {
-    faults::stand_in(|params| {
-        (params.format.sample_rate == Some(PANICKING_HZ)).then(|| Box::new(Panicking) as Box<dyn Decoder>)
-    });
+    faults::install();
     let server = TestServer::start();
     let (mut c, mut other) = (server.connect().await, server.connect().await);
     let pcm = sine16k(8_000);

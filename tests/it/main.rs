@@ -6,6 +6,7 @@ mod admission;
 mod audio;
 mod documents;
 mod failures;
+mod health;
 mod hostile;
 mod http;
 mod identity;

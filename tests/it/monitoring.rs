@@ -339,7 +339,7 @@ fn metrics_in(query: &str) -> impl Iterator<Item = &str> {
 
 #[tokio::test]
 async fn every_metric_of_the_grafana_dashboard_and_of_the_docs_exists() {
-    let server = TestServer::start();
+    let server = TestServer::with(|c| c.audio.durability = voxgate::config::Durability::Journal);
     let (_, text) = text_of(&server, "/metrics", "").await;
     let mut known = Vec::new();
     for (name, kind) in text.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split_once(' ')) {

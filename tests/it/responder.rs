@@ -165,7 +165,7 @@ async fn a_failing_responder_shows_in_health_until_it_is_reset() {
     assert_eq!(http_json(server.addr, "GET", "/health").await.1["status"], "healthy");
     c.send(json!({"type": "text", "text": "x"})).await;
     assert_eq!(c.expect("response").await["text"], "back");
-    assert_eq!(reset("").await, (200, json!({"reset": ["store", "responder"]})));
+    assert_eq!(reset("").await, (200, json!({"reset": ["store", "recorder", "responder"]})));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use crate::server::guard::Admin;
 use crate::server::monitor::{Finding, HealthStatus, assess};
 use crate::server::router::Shared;
 use crate::server::state::App;
+use crate::sink::recorder;
 use crate::telemetry::SystemReading;
 use crate::upstream::RESPONDER;
 
@@ -58,6 +59,7 @@ struct ErrorRates {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Components {
     recorder: Map<String, Value>,
+    journal: Map<String, Value>,
     streams: Map<String, Value>,
     responder: Map<String, Value>,
     store: Map<String, Value>,
@@ -136,10 +138,21 @@ pub(super) fn components(app: &App) -> Components {
     let recorder = match &app.recorder {
         None => json!({"status": "off"}),
         Some(r) => {
-            let s = r.status();
+            let (s, state) = (r.status(), app.breakers.get(recorder::BREAKER).status().state);
+            json!({
+                "status": if s.degraded || state != BreakerState::Closed { "degraded" } else { "healthy" },
+                "open": s.open, "bytes": s.bytes, "failures": s.failures,
+                "circuit_breaker": state,
+            })
+        }
+    };
+    let journal = match &app.journal {
+        None => json!({"status": "off"}),
+        Some(j) => {
+            let s = j.status();
             json!({
                 "status": if s.degraded { "degraded" } else { "healthy" },
-                "open": s.open, "bytes": s.bytes, "failures": s.failures,
+                "streams": s.streams, "bytes": s.bytes, "syncs": s.syncs, "failures": s.failures, "refused": s.refused,
             })
         }
     };
@@ -156,6 +169,7 @@ pub(super) fn components(app: &App) -> Components {
     });
     Components {
         recorder: object(recorder),
+        journal: object(journal),
         streams: object(streams),
         responder: object(responder(app)),
         store: object(store),

@@ -194,6 +194,13 @@ impl Scrape {
             out.gauge("voxgate_recordings_stored", "All recordings on disk", bytes(), rec.bytes as i64)?;
             out.counter("voxgate_recordings_failed", "Recordings that failed", None, rec.failures as f64)?;
         }
+        if let Some(j) = &r.journal {
+            out.gauge("voxgate_journal_streams", "Streams whose bytes are kept", None, j.streams as i64)?;
+            out.gauge("voxgate_journal_stored", "What is kept of them", bytes(), j.bytes as i64)?;
+            out.counter("voxgate_journal_syncs", "Syncs of a stream's file", None, j.syncs as f64)?;
+            let rows = [("disk", j.failures), ("full", j.refused)];
+            out.counters("voxgate_journal_failed", "Streams that could not be kept", "reason", &rows)?;
+        }
         out.gauge("voxgate_store_up", "1 where the store kept the last writes", None, i64::from(r.store.healthy))?;
         out.gauge("voxgate_store_queue_writes", "Writes that wait", None, r.store.queued as i64)?;
         out.counter("voxgate_store_writes", "Writes that were kept", None, r.store.writes as f64)?;

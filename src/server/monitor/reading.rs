@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::lock;
 use crate::hub::{StreamTotals, Traffic};
+use crate::journal::{Journal, JournalStatus};
 use crate::protocol::EventSet;
 use crate::resilience::BreakerStatus;
 use crate::server::state::App;
@@ -41,6 +42,7 @@ pub(super) struct Reading {
     pub(super) stream_memory_bytes: u64,
     pub(super) system: SystemReading,
     pub(super) recorder: Option<RecorderStatus>,
+    pub(super) journal: Option<JournalStatus>,
     pub(super) store: StoreStatus,
     pub(super) breakers: Vec<BreakerStatus>,
     pub(super) responder: Option<ResponderStatus>,
@@ -93,6 +95,7 @@ impl Reading {
             stream_memory_bytes: app.memory.used_bytes(),
             system: app.system.read(),
             recorder: app.recorder.as_ref().map(|r| r.status()),
+            journal: app.journal.as_ref().map(Journal::status),
             store: app.store.status(),
             breakers: app.breakers.list(),
             responder: app.responder.as_ref().map(|r| r.status()),

@@ -16,14 +16,12 @@ use crate::websocket::{self, Incoming, OpCode};
 
 impl Task {
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> bool {
-        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES
-            || self.streams.iter().any(|s| s.is_full())
-            || (self.read_after_ms > 0 && lane.now_us / 1_000 < self.read_after_ms);
-        if paused && self.phase == Phase::Open {
+        if self.is_paused(lane.now_us) {
             return false;
         }
         let Some(socket) = &mut self.socket else { return false };
-        let mut buf = ReadBuf::new(&mut lane.read);
+        let most = lane.read.len().min(self.limits.read_bytes_max());
+        let mut buf = ReadBuf::new(&mut lane.read[..most]);
         match Pin::new(socket).poll_read(cx, &mut buf) {
             Poll::Pending => false,
             Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
@@ -38,6 +36,31 @@ impl Task {
         }
     }
 
+    /// Whether nothing is read now, whatever waits in the socket.
+    pub(super) fn is_paused(&mut self, now_us: u64) -> bool {
+        let paused = self.out.len() >= OUT_PAUSES_READING_BYTES
+            || self.streams.iter().any(|s| s.is_full())
+            || (self.read_after_ms > 0 && self.is_paced(now_us));
+        paused && self.phase == Phase::Open
+    }
+
+    /// Whether the client, which sent more bytes a second than it may, shall wait on.
+    fn is_paced(&mut self, now_us: u64) -> bool {
+        if now_us / 1_000 >= self.read_after_ms {
+            self.read_after_ms = 0;
+            self.pace(0, now_us);
+        }
+        self.read_after_ms > 0
+    }
+
+    /// Counts bytes against the rate a client may send at.
+    fn pace(&mut self, n: usize, now_us: u64) {
+        if let Some(wait_ms) = self.limits.bytes(n, now_us) {
+            self.read_after_ms = now_us / 1_000 + wait_ms;
+            self.look_within(wait_ms);
+        }
+    }
+
     /// Takes `n` bytes from the lane's read buffer.
     pub(super) fn input(&mut self, n: usize, lane: &mut Lane) {
         let now_us = lane.now_us;
@@ -45,10 +68,7 @@ impl Task {
         count(&counters.bytes_in, n as u64);
         served();
         counters.last_activity_ms.store(now_us / 1_000, Relaxed);
-        if let Some(wait_ms) = self.limits.bytes(n, now_us) {
-            self.read_after_ms = now_us / 1_000 + wait_ms;
-            self.look_within(wait_ms);
-        }
+        self.pace(n, now_us);
         let mut read = std::mem::take(&mut lane.read);
         let Some(mut reader) = self.reader.take() else { return };
         let fed = reader.feed(&mut read[..n], now_us / 1_000, &mut |message| self.message(&message, now_us, lane));

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::turn::Turn;
 use crate::hub::OutboxItem;
 use crate::pipeline::Scratch;
 use crate::server::lanes::figures;
@@ -32,6 +33,8 @@ pub(super) struct Lane {
     pub(super) out: Vec<u8>,
     /// The server's clock as the running connection last read it.
     pub(super) now_us: u64,
+    /// What the running connection may still do.
+    pub(super) turn: Turn,
 }
 
 thread_local! {
@@ -44,6 +47,7 @@ thread_local! {
         scratch: Scratch::default(),
         out: Vec::new(),
         now_us: 0,
+        turn: Turn::default(),
     });
 }
 

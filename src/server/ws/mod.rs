@@ -19,6 +19,7 @@ mod sessions;
 mod stream;
 mod task;
 mod timer;
+mod turn;
 mod welcome;
 
 use std::sync::{Arc, Mutex, PoisonError};

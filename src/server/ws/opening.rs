@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::STREAM_RESERVED_BYTES;
 use super::lane::Lane;
-use super::report::decode_error;
+use super::report::{decode_error, not_recorded};
 use super::stream::{End, Stream, stream_span};
 use super::task::{TICK_MS, Task};
 use crate::audio::{OutputChannels, PcmSpec};
@@ -14,7 +14,7 @@ use crate::journal::OpenNote;
 use crate::pipeline::{Chain, StreamPipeline, StreamSettings};
 use crate::protocol::{AudioStarted, ChannelsInfo, ErrorCode, Event, OutputInfo, ProtocolError, Topic};
 use crate::session::OpenStream;
-use crate::sink::recorder::{Recorder, RecordingHandle, RecordingStart};
+use crate::sink::recorder::{RecordError, Recorder, RecordingHandle, RecordingStart};
 use crate::sink::{Sink, levels, listeners, voice};
 
 /// What a stream that is made again after a kill takes over.
@@ -91,7 +91,10 @@ impl Task {
             DecodeParams { format: open.format, output: open.output, whole_file_bytes_max: WHOLE_FILE_BYTES_MAX };
         let chain = Chain::open(&params).map_err(|e| decode_error(&e, open.implicit))?;
         let started_unix_ms = again.map_or_else(crate::clock::unix_ms, |a| a.started_unix_ms);
-        let recording = self.recording_of(&open, started_unix_ms, again);
+        let (recording, refused) = match self.recording_of(&open, started_unix_ms, again) {
+            Ok(r) => (r, None),
+            Err(e) => (None, Some(not_recorded(&e))),
+        };
         let now_ms = self.app.clock.now_ms();
         let live = self
             .app
@@ -137,8 +140,9 @@ impl Task {
             reserved,
             started_ms: now_ms,
             heard_ms: now_ms,
-            busy: false,
+            busy: refused.is_some(),
         });
+        stream.pipeline.sink_events.extend(refused); // told once the client knows of the stream
         if open.levels {
             stream.pipeline.add_sink(Box::new(levels::LevelSink::new()));
         }
@@ -164,11 +168,18 @@ impl Task {
         Ok((stream, started))
     }
 
-    fn recording_of(&self, open: &OpenStream, started_unix_ms: u64, again: Option<Again>) -> Option<Recorder> {
-        let service = self.app.recorder.as_ref().filter(|_| open.record)?;
+    fn recording_of(
+        &self,
+        open: &OpenStream,
+        started_unix_ms: u64,
+        again: Option<Again>,
+    ) -> Result<Option<Recorder>, RecordError> {
         let id = match again {
-            Some(a) => a.recording_id?,
-            None => uuid::Uuid::now_v7(),
+            Some(a) => a.recording_id,
+            None => Some(uuid::Uuid::now_v7()),
+        };
+        let (Some(id), Some(service)) = (id, self.app.recorder.as_ref().filter(|_| open.record)) else {
+            return Ok(None);
         };
         let connection = Arc::clone(&self.connection);
         let start = RecordingStart {
@@ -182,14 +193,7 @@ impl Task {
             spec: PcmSpec { rate_hz: open.output.rate_hz, channels: 1 },
         };
         let wake = Arc::new(move || connection.outbox.wake());
-        let made = if again.is_some() { service.remake(start, wake) } else { service.create(start, wake) };
-        match made {
-            Ok(r) => Some(r),
-            Err(e) => {
-                tracing::error!(error = %e, "recording not created");
-                None
-            }
-        }
+        if again.is_some() { service.remake(start, wake) } else { service.create(start, wake) }.map(Some)
     }
 
     /// Brings the sinks that depend on subscriptions in line with them.

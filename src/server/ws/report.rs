@@ -3,7 +3,34 @@
 use super::stream::Stream;
 use crate::decode::DecodeError;
 use crate::protocol::{AudioEnded, EndReason, ErrorCode, ProtocolError, RecordingInfo};
-use crate::sink::recorder::Recorded;
+use crate::sink::SinkEvent;
+use crate::sink::recorder::{self, RecordError, Recorded};
+
+/// A stream is not recorded, or no longer.
+pub(super) fn not_recorded(e: &RecordError) -> SinkEvent {
+    let retry_after_ms = match e {
+        RecordError::LeftAlone { retry_after } => {
+            Some(u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1))
+        }
+        _ => None,
+    };
+    let by_limit = matches!(e, RecordError::Limit { .. });
+    SinkEvent::Failed { sink: recorder::NAME, by_limit, retry_after_ms, message: e.to_string() }
+}
+
+/// A sink failed, the stream goes on.
+pub(super) fn sink_fault(sink: &str, by_limit: bool, retry_after_ms: Option<u64>, message: &str) -> ProtocolError {
+    let code = match retry_after_ms {
+        Some(_) => ErrorCode::UpstreamUnavailable,
+        None if by_limit => ErrorCode::QuotaExceeded,
+        None => ErrorCode::Internal,
+    };
+    let e = ProtocolError::new(code, format!("{sink}: {message}; the stream goes on without it")).detail("sink", sink);
+    match retry_after_ms {
+        Some(ms) => e.retry_after_ms(ms),
+        None => e,
+    }
+}
 
 /// The figures of a stream that is over.
 pub(super) fn ended(s: &Stream, reason: EndReason, recorded: Option<Recorded>) -> AudioEnded {

@@ -12,7 +12,7 @@ use super::STREAM_RESERVED_BYTES;
 use super::acks::Flush;
 use super::durable;
 use super::lane::Lane;
-use super::report::{decode_error, ended, reason_name};
+use super::report::{decode_error, ended, not_recorded, reason_name, sink_fault};
 use super::task::Task;
 use crate::hub::{Connection, LiveStream};
 use crate::journal::Log;
@@ -20,13 +20,13 @@ use crate::pipeline::{Progress, Reservation, RunState, StreamError, StreamPipeli
 use crate::protocol::{AudioDropped, AudioLevel, EndReason, ErrorCode, Event, ProtocolError, Topic};
 use crate::server::state::App;
 use crate::sink::SinkEvent;
-use crate::sink::recorder::{RecordError, Recorded, RecordingHandle};
+use crate::sink::recorder::{self, RecordError, Recorded, RecordingHandle};
 
-/// Output samples a stream may produce before others get their turn: two seconds of 16 kHz.
-const STEP_BUDGET_SAMPLES: usize = 32_000;
+/// Output samples of what waits that a stream may produce before the connection's others get their turn: a second of 16 kHz.
+const STEP_BUDGET_SAMPLES: usize = 16_000;
 
-/// The sink that records.
-const RECORDER: &str = "recorder";
+/// What a stream that drops its oldest may decode of a frame at once, whoever waits: it would lose what is put off.
+const DROPPING_BUDGET_SAMPLES: usize = 32_000;
 
 /// How a stream ends.
 #[derive(Debug)]
@@ -110,9 +110,10 @@ impl Task {
             return self.break_off(at, e, lane);
         }
         s.frames_in += 1;
-        let mut budget = STEP_BUDGET_SAMPLES;
+        let mut whole = DROPPING_BUDGET_SAMPLES;
+        let budget = if s.pipeline.drops_oldest() { &mut whole } else { lane.turn.samples(self.app.clock) };
         let scratch = &mut lane.scratch;
-        let offered = s.pipeline.guarded(|p| p.offer(frame, now_us, scratch, &mut budget));
+        let offered = s.pipeline.guarded(|p| p.offer(frame, now_us, scratch, budget));
         s.busy |= s.pipeline.has_news() || !s.flushes.is_empty();
         if let Err(e) = offered {
             self.fail_stream(at, &e, lane);
@@ -302,14 +303,11 @@ impl Task {
                 Event::AudioLevel(AudioLevel { stream_id, at_ms, rms_dbfs, peak_dbfs, clipped })
             }
             SinkEvent::SpeechStarted { .. } | SinkEvent::SpeechEnded { .. } | SinkEvent::Level { .. } => return,
-            SinkEvent::Failed { sink, by_limit, message } => {
+            SinkEvent::Failed { sink, by_limit, retry_after_ms, message } => {
                 let _span = s.span();
                 tracing::warn!(sink, message, "a sink failed");
-                s.recording_fault_told |= sink == RECORDER;
-                let code = if by_limit { ErrorCode::QuotaExceeded } else { ErrorCode::Internal };
-                let e = ProtocolError::new(code, format!("{sink}: {message}; the stream goes on without it"))
-                    .on_stream(stream_id)
-                    .detail("sink", sink);
+                s.recording_fault_told |= sink == recorder::NAME;
+                let e = sink_fault(sink, by_limit, retry_after_ms, &message).on_stream(stream_id);
                 return self.fault(e, None, lane);
             }
         };
@@ -340,9 +338,7 @@ impl Task {
         };
         self.tell(at, lane);
         if let Some(e) = fault {
-            let by_limit = matches!(e, RecordError::Limit { .. });
-            let event = SinkEvent::Failed { sink: RECORDER, by_limit, message: e.to_string() };
-            self.tell_sink_event(at, event, lane);
+            self.tell_sink_event(at, not_recorded(&e), lane);
         }
         let mut s = self.streams.remove(at);
         s.unlist(&self.app);

@@ -15,6 +15,7 @@ use super::limits::Limits;
 use super::mail::{Mail, Said};
 use super::restore::Rebuilding;
 use super::stream::Stream;
+use super::turn::Turn;
 use crate::hub::{Connection, OutboxItem};
 use crate::journal::Log;
 use crate::protocol::{CloseCode, EndReason, Event, ResumeRequest, ServerState};
@@ -24,7 +25,7 @@ use crate::server::state::App;
 use crate::session::Session;
 use crate::websocket::{self, OpCode, Reader};
 
-/// Rounds of read, work and write before other connections of the thread get their turn.
+/// Rounds of read, work and write before other connections of the thread get their turn, though its time may not be over.
 const ROUNDS_MAX: usize = 8;
 /// Bytes of unsent output past which no more is read: own answers never grow without bound.
 pub(super) const OUT_PAUSES_READING_BYTES: usize = 64 * 1024;
@@ -93,6 +94,8 @@ pub(super) struct Task {
     /// The store knows of the session.
     pub(super) noted: bool,
     drain_told: bool,
+    /// How often in a row the timer has put off what it decides for a last look at the socket.
+    pub(super) looks: u8,
     /// No more is read until then: the client sends more bytes a second than it may.
     pub(super) read_after_ms: u64,
     /// Away only while it hands out messages.
@@ -153,6 +156,7 @@ impl Task {
             wrote_ms,
             pinged_ms: None,
             drain_told: false,
+            looks: 0,
             read_after_ms: 0,
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             timer_due_ms: 0,
@@ -225,11 +229,16 @@ impl Task {
 
     fn poll_with(&mut self, cx: &mut Context<'_>, lane: &mut Lane) -> Poll<()> {
         lane.now_us = self.app.clock.now_us();
+        lane.turn = Turn::new(lane.now_us);
         if self.deferred {
             self.poll_write(cx, lane);
         }
         self.poll_timer(cx, lane);
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
+            // Most connections are through after one round: no look at the clock for them.
+            if round > 1 && lane.turn.is_over(self.app.clock) {
+                break;
+            }
             let mut progress = self.poll_outbox(cx, lane);
             progress |= self.is_rebuilding() && self.rebuild(lane);
             progress |= self.work_streams(cx, lane);

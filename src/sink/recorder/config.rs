@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::{RecordingMeta, wav};
+use crate::resilience::Breaker;
 
 /// How recordings are kept.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ pub struct RecorderConfig {
     pub sync_at_end: bool,
     /// Unix time in milliseconds.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// Refuses new recordings for a while when the disk failed too many. None: all are tried.
+    pub breaker: Option<Arc<Breaker>>,
     /// Told of every recording that begins, ends or goes, from a disk thread or a stream's. Must not block.
     pub changed: Option<Changed>,
 }
@@ -65,6 +68,7 @@ impl RecorderConfig {
             remade: HashSet::new(),
             sync_at_end: false,
             clock: Arc::new(|| i64::try_from(crate::clock::unix_ms()).unwrap_or(i64::MAX)),
+            breaker: None,
             changed: None,
         }
     }

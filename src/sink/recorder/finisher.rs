@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
-use super::writer::io_message;
+use super::fault::io_message;
 use super::{Core, RecordError, Recorded, RecordingMeta, RecordingState, meta};
 
 /// Bytes hashed at a time.
@@ -114,11 +114,11 @@ fn conclude(core: &Core, mut meta: RecordingMeta, state: RecordingState) -> Resu
     });
     if let Err(error) = &hashed {
         tracing::warn!(recording = %meta.id, %error, "recording could not be closed");
-        core.count_failure();
+        core.trust.failed(None);
         meta.state = RecordingState::Failed;
         meta.error = Some(io_message(error).to_owned());
     } else {
-        core.degraded.store(false, std::sync::atomic::Ordering::Relaxed);
+        core.trust.ended();
     }
     core.note(meta);
     hashed.map_err(|e| RecordError::Failed { message: io_message(&e).to_owned() })

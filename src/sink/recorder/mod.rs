@@ -3,17 +3,18 @@
 //! for a disk that hangs. A recording that fails never disturbs its stream. Knows no socket and no message.
 
 mod config;
+mod fault;
 mod finisher;
 mod meta;
 mod queue;
 mod repair;
+mod trust;
 mod wav;
 mod writer;
 
 use std::collections::HashMap;
-use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,12 +22,17 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::audio::PcmSpec;
+use crate::resilience::Permit;
 pub use config::{Changed, RecorderConfig, RecordingChange};
+pub use fault::RecordError;
+use fault::io_message;
 use finisher::{Job, Jobs};
 use meta::Index;
 pub use meta::{RecordingMeta, RecordingState};
-use queue::{Buffer, Lane};
-pub use queue::{Recorder, RecordingHandle, Wake};
+use queue::{Buffer, FailedBy, Lane};
+pub use queue::{NAME, Recorder, RecordingHandle, Wake};
+pub use trust::BREAKER;
+use trust::Trust;
 
 /// Bytes a stream collects before the disk sees them: a quarter of a second at 16 kHz mono, one system call.
 const BUFFER_BYTES: usize = 8 << 10;
@@ -72,43 +78,6 @@ pub struct Recorded {
     pub samples: u64,
 }
 
-/// What can go wrong with recordings.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The folder cannot be made or read at the start. The operator's fault.
-    #[error("recording folder {}: {source}", dir.display())]
-    Folder {
-        /// The configured folder.
-        dir: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The recording reached a limit that was set; what was written stays.
-    #[error("{message}")]
-    Limit {
-        /// For people.
-        message: String,
-    },
-    /// The recording could not be written to its end; what was written stays.
-    #[error("{message}")]
-    Failed {
-        /// For people; no path, no internals.
-        message: String,
-    },
-    /// There is no such recording.
-    #[error("no recording {id}")]
-    NotFound {
-        /// The id asked for.
-        id: Uuid,
-    },
-    /// A recording that still runs cannot be deleted, and an id cannot be used twice.
-    #[error("recording {id} is in use")]
-    InUse {
-        /// The id asked for.
-        id: Uuid,
-    },
-}
-
 /// State of the service, for health and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecorderStatus {
@@ -133,8 +102,7 @@ struct Core {
     watch: (Mutex<bool>, Condvar),
     tick: AtomicU64,
     aged_at_ms: AtomicI64,
-    failures: AtomicU64,
-    degraded: AtomicBool,
+    trust: Trust,
 }
 
 impl Core {
@@ -175,11 +143,6 @@ impl Core {
         if let Some(changed) = &self.config.changed {
             changed(change);
         }
-    }
-
-    fn count_failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
-        self.degraded.store(true, Ordering::Relaxed);
     }
 
     /// Bytes the quota leaves, after making room for so many if need be.
@@ -239,6 +202,7 @@ impl RecorderService {
         let folder = |source| RecordError::Folder { dir: config.dir.clone(), source };
         std::fs::create_dir_all(&config.dir).map_err(folder)?;
         let (index, to_hash) = repair::load(&config).map_err(folder)?;
+        let trust = Trust::new(config.breaker.clone());
         let core = Arc::new(Core {
             config,
             index: Mutex::new(index),
@@ -249,8 +213,7 @@ impl RecorderService {
             watch: Default::default(),
             tick: AtomicU64::new(0),
             aged_at_ms: AtomicI64::new(i64::MIN),
-            failures: AtomicU64::new(0),
-            degraded: false.into(),
+            trust,
         });
         for meta in to_hash {
             core.finisher.offer(Job::Hash { meta: Box::new(meta), state: RecordingState::Repaired, reply: None });
@@ -275,9 +238,11 @@ impl RecorderService {
     /// recorder that answered `Full` has room again.
     ///
     /// # Errors
-    /// [`RecordError::InUse`] where the id was used before.
+    /// [`RecordError::LeftAlone`] while the disk is, [`RecordError::InUse`] where the id was used before.
     pub fn create(&self, start: RecordingStart, wake: Wake) -> Result<Recorder, RecordError> {
         let id = start.id;
+        let permit = self.core.trust.permit()?;
+        let probes = permit.as_ref().is_some_and(Permit::is_probe);
         let meta = RecordingMeta {
             id,
             state: RecordingState::Recording,
@@ -304,8 +269,11 @@ impl RecorderService {
             index.put(meta.clone());
         }
         self.core.tell(RecordingChange::Put(&meta));
-        let lane = Arc::new(Lane::new(Arc::clone(&self.core), meta, wake));
+        let lane = Arc::new(Lane::new(Arc::clone(&self.core), meta, permit, wake));
         self.core.open().insert(id, Arc::clone(&lane));
+        if probes {
+            lane.schedule(&mut lane.lock(), true);
+        }
         self.core.writer.offer(None, true);
         self.core.finisher.offer(Job::Sweep);
         Ok(Recorder::new(lane))
@@ -336,7 +304,7 @@ impl RecorderService {
             return Err(RecordError::InUse { id });
         }
         meta::remove(&self.core.config.dir, id)
-            .map_err(|e| RecordError::Failed { message: writer::io_message(&e).to_owned() })?;
+            .map_err(|e| RecordError::Failed { message: io_message(&e).to_owned() })?;
         self.core.forget(id);
         Ok(())
     }
@@ -346,8 +314,8 @@ impl RecorderService {
         RecorderStatus {
             open: self.core.open().len(),
             bytes: self.core.index().bytes(),
-            failures: self.core.failures.load(Ordering::Relaxed),
-            degraded: self.core.degraded.load(Ordering::Relaxed),
+            failures: self.core.trust.failures(),
+            degraded: self.core.trust.is_degraded(),
         }
     }
 }
@@ -384,7 +352,7 @@ fn watch(core: &Arc<Core>) {
         for lane in open {
             let hangs = lane.lock().blocked_since.is_some_and(|since| since.elapsed() >= core.config.stall_limit);
             if hangs {
-                lane.fail("the disk is too slow", false);
+                lane.fail("the disk is too slow", FailedBy::Disk);
             }
         }
     }

@@ -12,7 +12,11 @@ use uuid::Uuid;
 use super::writer::OpenFile;
 use super::{BUFFER_BYTES, Core, RecordError, Recorded, RecordingMeta};
 use crate::audio::PcmSpec;
+use crate::resilience::Permit;
 use crate::sink::{Block, Push, Sink, SinkEvent};
+
+/// The sink's name.
+pub const NAME: &str = "recorder";
 
 /// Called when a recording that answered `Full` takes blocks again.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
@@ -73,21 +77,32 @@ pub(super) struct Inner {
 #[derive(Clone, Debug)]
 pub(super) struct Failure {
     pub(super) message: String,
+    pub(super) by: FailedBy,
+}
+
+/// Whose doing it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FailedBy {
     /// A limit that was set.
-    pub(super) by_limit: bool,
+    Limit,
+    /// The disk's, or whoever has it.
+    Disk,
+    /// The stream's own.
+    Stream,
 }
 
 impl Failure {
     pub(super) fn into_error(self) -> RecordError {
-        match self {
-            Self { message, by_limit: true } => RecordError::Limit { message },
-            Self { message, by_limit: false } => RecordError::Failed { message },
+        let message = self.message;
+        match self.by {
+            FailedBy::Limit => RecordError::Limit { message },
+            FailedBy::Disk | FailedBy::Stream => RecordError::Failed { message },
         }
     }
 }
 
 impl Lane {
-    pub(super) fn new(core: Arc<Core>, meta: RecordingMeta, wake: Wake) -> Self {
+    pub(super) fn new(core: Arc<Core>, meta: RecordingMeta, permit: Option<Permit>, wake: Wake) -> Self {
         let inner = Inner {
             spec: None,
             current: core.take_buffer(),
@@ -102,7 +117,7 @@ impl Lane {
             failure: None,
             failure_told: false,
         };
-        Self { id: meta.id, core, inner: Mutex::new(inner), disk: Mutex::new(OpenFile::new(meta)), wake }
+        Self { id: meta.id, core, inner: Mutex::new(inner), disk: Mutex::new(OpenFile::new(meta, permit)), wake }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -126,10 +141,10 @@ impl Lane {
     }
 
     /// Gives up on the recording for the stream: it is told with its next block, the queue is emptied.
-    pub(super) fn fail(&self, message: &str, by_limit: bool) {
+    pub(super) fn fail(&self, message: &str, by: FailedBy) {
         let mut inner = self.lock();
         if inner.failure.is_none() {
-            inner.failure = Some(Failure { message: message.to_owned(), by_limit });
+            inner.failure = Some(Failure { message: message.to_owned(), by });
         }
         inner.closed = true;
         inner.current.len = 0;
@@ -219,17 +234,18 @@ impl Drop for Recorder {
 }
 
 fn tell_failure(inner: &mut Inner, events: &mut Vec<SinkEvent>) {
-    if let Some(Failure { message, by_limit }) = &inner.failure
+    if let Some(Failure { message, by }) = &inner.failure
         && !inner.failure_told
     {
-        events.push(SinkEvent::Failed { sink: "recorder", by_limit: *by_limit, message: message.clone() });
+        let by_limit = *by == FailedBy::Limit;
+        events.push(SinkEvent::Failed { sink: NAME, by_limit, retry_after_ms: None, message: message.clone() });
         inner.failure_told = true;
     }
 }
 
 impl Sink for Recorder {
     fn name(&self) -> &'static str {
-        "recorder"
+        NAME
     }
 
     fn push(&mut self, block: &Block<'_>, events: &mut Vec<SinkEvent>) -> Push {
@@ -242,7 +258,7 @@ impl Sink for Recorder {
         let spec = *inner.spec.get_or_insert(block.spec);
         if spec != block.spec {
             drop(inner);
-            lane.fail("the stream's output format changed", false);
+            lane.fail("the stream's output format changed", FailedBy::Stream);
             tell_failure(&mut lane.lock(), events);
             return Push::Taken;
         }

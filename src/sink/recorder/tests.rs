@@ -1,5 +1,6 @@
 //! Recordings on a real disk, read back by an independent reader.
 
+mod breaker;
 mod life;
 
 use std::path::Path;
@@ -169,7 +170,12 @@ fn a_disk_that_hangs_costs_the_recording_not_the_stream() {
     }
     assert_eq!(
         events,
-        [SinkEvent::Failed { sink: "recorder", by_limit: false, message: "the disk is too slow".to_owned() }]
+        [SinkEvent::Failed {
+            sink: "recorder",
+            by_limit: false,
+            retry_after_ms: None,
+            message: "the disk is too slow".to_owned()
+        }]
     );
     drop(held);
     let error = recorder.close("end").blocking_recv().unwrap().unwrap_err();

@@ -9,9 +9,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::fault::Fault;
 use super::finisher::Job;
-use super::queue::{Buffer, End, Failure, Lane};
+use super::queue::{Buffer, End, FailedBy, Failure, Lane};
 use super::{Core, RecordError, RecordingMeta, RecordingState, meta, wav};
+use crate::resilience::Permit;
 
 /// Pause between two rounds: long enough that one wake-up serves many recordings, short beside a buffer's time (256 ms at 16 kHz mono).
 const PACE: Duration = Duration::from_millis(25);
@@ -71,13 +73,38 @@ pub(super) struct OpenFile {
     head_data_bytes: u64,
     head_tick: u64,
     ended: bool,
+    /// Until it is known whether the disk takes it.
+    permit: Option<Permit>,
     /// Buffers of the round under way; kept for its memory.
     taken: Vec<Buffer>,
 }
 
 impl OpenFile {
-    pub(super) fn new(meta: RecordingMeta) -> Self {
-        Self { meta, file: None, data_bytes: 0, head_data_bytes: 0, head_tick: 0, ended: false, taken: Vec::new() }
+    pub(super) fn new(meta: RecordingMeta, permit: Option<Permit>) -> Self {
+        Self {
+            meta,
+            file: None,
+            data_bytes: 0,
+            head_data_bytes: 0,
+            head_tick: 0,
+            ended: false,
+            permit,
+            taken: Vec::new(),
+        }
+    }
+
+    /// Tries the disk for all that wait: the stream may have nothing to write for long.
+    fn probe(&mut self, core: &Core) -> io::Result<()> {
+        std::fs::create_dir_all(&core.config.dir)?;
+        meta::save(&core.config.dir, &self.meta)?;
+        self.taken_by_disk();
+        Ok(())
+    }
+
+    fn taken_by_disk(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            permit.success();
+        }
     }
 
     fn open(&mut self, core: &Core) -> io::Result<&mut File> {
@@ -133,6 +160,7 @@ impl OpenFile {
             self.data_bytes += n as u64;
             allowed -= n as u64;
         }
+        self.taken_by_disk();
         Ok(())
     }
 
@@ -167,45 +195,6 @@ impl OpenFile {
             self.note_size(core);
         }
         self.file = None;
-    }
-}
-
-/// Why a recording ends early.
-#[derive(Debug)]
-enum Fault {
-    Io(io::Error),
-    FileLimit,
-    Quota,
-    Stalled(String),
-}
-
-impl From<io::Error> for Fault {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
-impl Fault {
-    fn message(&self) -> String {
-        match self {
-            Self::Io(e) => io_message(e).to_owned(),
-            Self::FileLimit => "the recording reached its size limit and ends here".to_owned(),
-            Self::Quota => "the space for recordings is used up".to_owned(),
-            Self::Stalled(message) => message.clone(),
-        }
-    }
-}
-
-/// An I/O error for people: no path, no internals.
-pub(super) fn io_message(e: &io::Error) -> &'static str {
-    match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full",
-        io::ErrorKind::FileTooLarge => "the file would become larger than the system allows",
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "the recording folder or file is gone",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "the recording folder cannot be written to"
-        }
-        _ => "the recording could not be written",
     }
 }
 
@@ -272,6 +261,11 @@ fn on_tick(lane: &Arc<Lane>, tick: u64) {
 fn serve(lane: &Arc<Lane>) {
     let core = &lane.core;
     let mut disk = lane.disk.lock().unwrap_or_else(PoisonError::into_inner);
+    if disk.permit.as_ref().is_some_and(Permit::is_probe)
+        && let Err(e) = disk.probe(core)
+    {
+        end_failed(lane, &mut disk, &Fault::Io(e));
+    }
     loop {
         let mut inner = lane.lock();
         inner.scheduled = false;
@@ -293,7 +287,7 @@ fn serve(lane: &Arc<Lane>) {
         }
         let result = match failure {
             _ if disk.ended => Ok(()),
-            Some(failure) => Err(Fault::Stalled(failure.message)),
+            Some(failure) => Err(Fault::GivenUp(failure)),
             None => disk.write(core),
         };
         for mut buffer in disk.taken.drain(..) {
@@ -313,14 +307,15 @@ fn serve(lane: &Arc<Lane>) {
 fn end_failed(lane: &Arc<Lane>, disk: &mut OpenFile, fault: &Fault) {
     let core = &lane.core;
     let message = fault.message();
-    lane.fail(&message, matches!(fault, Fault::FileLimit | Fault::Quota));
+    lane.fail(&message, fault.by());
     if std::mem::replace(&mut disk.ended, true) {
         return;
     }
     tracing::warn!(recording = %lane.id, stream = %disk.meta.stream_uid, ?fault, "recording failed");
-    match fault {
-        Fault::Io(_) | Fault::Quota | Fault::Stalled(_) => core.count_failure(),
-        Fault::FileLimit => {}
+    match (fault, fault.by()) {
+        (Fault::FileLimit, _) => {}
+        (_, FailedBy::Disk) => core.trust.failed(disk.permit.take()),
+        (_, FailedBy::Limit | FailedBy::Stream) => core.trust.count_failure(),
     }
     disk.salvage(core);
     disk.meta.state = RecordingState::Failed;
@@ -350,7 +345,7 @@ fn finish(lane: &Arc<Lane>, disk: &mut OpenFile, end: End, failure: Option<Failu
         End::Close { reason, reply } => {
             if let Some(failure) = failure {
                 if !disk.ended {
-                    end_failed(lane, disk, &Fault::Stalled(failure.message.clone()));
+                    end_failed(lane, disk, &Fault::GivenUp(failure.clone()));
                 }
                 answer(reply, Err(failure.into_error()));
                 return;
@@ -363,6 +358,7 @@ fn finish(lane: &Arc<Lane>, disk: &mut OpenFile, end: End, failure: Option<Failu
             }
             disk.ended = true;
             disk.file = None;
+            disk.taken_by_disk();
             disk.note_size(core);
             disk.meta.end_reason = Some(reason);
             disk.meta.ended_at_ms = Some((core.config.clock)());

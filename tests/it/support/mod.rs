@@ -1,6 +1,8 @@
 //! A server on a free port with its data in a temporary folder, and a WebSocket client that is not ours (tungstenite).
 
 pub mod certs;
+pub mod disk;
+pub mod faults;
 pub mod jwt;
 pub mod ordinary;
 pub mod process;

@@ -86,7 +86,10 @@ fn child_writes_past_the_file_limit() {
         at += 1_001;
     }
     let message = "the file would become larger than the system allows".to_owned();
-    assert_eq!(events, [SinkEvent::Failed { sink: "recorder", by_limit: false, message: message.clone() }]);
+    assert_eq!(
+        events,
+        [SinkEvent::Failed { sink: "recorder", by_limit: false, retry_after_ms: None, message: message.clone() }]
+    );
     push(&mut recorder, MONO16, &ramp(1_000, 0), &mut events);
     assert_eq!(events.len(), 1);
     assert_eq!(recorder.close("end").blocking_recv().unwrap().unwrap_err().to_string(), message);
@@ -234,6 +237,7 @@ fn the_oldest_make_room_within_the_quota_and_a_running_one_cannot_break_it() {
         [SinkEvent::Failed {
             sink: "recorder",
             by_limit: true,
+            retry_after_ms: None,
             message: "the space for recordings is used up".to_owned()
         }]
     );
