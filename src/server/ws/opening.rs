@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::STREAM_RESERVED_BYTES;
 use super::lane::Lane;
 use super::report::decode_error;
-use super::stream::{End, Stream, stream_span};
+use super::stream::{End, Stream, stream_span, stream_trace};
 use super::task::{TICK_MS, Task};
 use crate::audio::{OutputChannels, PcmSpec};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
@@ -112,6 +112,7 @@ impl Task {
         if let Some(r) = recording {
             sinks.push(Box::new(r));
         }
+        let trace = stream_trace(&self.trace, &self.connection, &open);
         let settings = StreamSettings {
             format: open.format,
             overflow: open.overflow,
@@ -138,6 +139,7 @@ impl Task {
             started_ms: now_ms,
             heard_ms: now_ms,
             busy: false,
+            trace,
         });
         if open.levels {
             stream.pipeline.add_sink(Box::new(levels::LevelSink::new()));
