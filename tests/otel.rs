@@ -1,6 +1,6 @@
 //! Traces as a collector gets them: the server as a process, a collector that reads the protobuf by itself. Needs the feature `otel`.
 #![allow(clippy::unwrap_used, missing_docs)]
-#![allow(dead_code, reason = "the support of tests/it is more than is used here")]
+#![allow(dead_code, unreachable_pub, reason = "the support of tests/it is more than is used here")]
 
 #[path = "it/support/mod.rs"]
 mod support;
@@ -9,12 +9,12 @@ mod wire;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
-use serde_json::json;
+use axum::{Json, Router};
+use serde_json::{Value, json};
 
 use support::process::ServerProcess;
 use support::{http, sine16k};
@@ -35,7 +35,7 @@ impl Collector {
         let got = Batches::default();
         let routes = Router::new()
             .route("/v1/traces", post(take))
-            .route("/chat/completions", post(async || r#"{"choices":[{"message":{"content":"well"}}]}"#))
+            .route("/chat/completions", post(answer))
             .with_state(Arc::clone(&got));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -52,6 +52,11 @@ async fn take(State(got): State<Batches>, headers: HeaderMap, body: Bytes) -> (S
     assert_eq!(headers["content-type"], "application/x-protobuf");
     got.lock().unwrap().push(Batch::read(&body));
     (StatusCode::OK, "")
+}
+
+/// What a responder that does not stream says.
+async fn answer() -> Json<Value> {
+    Json(json!({"choices": [{"message": {"role": "assistant", "content": "well"}}]}))
 }
 
 /// A request, a connection with a stream and, where there is a responder, a question.

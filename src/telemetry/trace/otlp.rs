@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use opentelemetry::trace::{Span as _, SpanContext, Status, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::trace::{Span as _, Status, TraceContextExt, Tracer, TracerProvider};
 use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_otlp::{Protocol, RetryPolicy, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
@@ -44,8 +44,10 @@ impl Live {
             SpanKind::Client => opentelemetry::trace::SpanKind::Client,
         };
         // Never the thread's current one: tasks of many connections share a thread.
-        let above = parent.map_or(SpanContext::NONE, |p| p.0.span_context().clone());
-        let context = Context::new().with_remote_span_context(above);
+        let mut context = Context::new();
+        if let Some(above) = parent {
+            context = context.with_remote_span_context(above.0.span_context().clone());
+        }
         Some(Self(tracer.span_builder(name.to_string()).with_kind(kind).start_with_context(tracer, &context)))
     }
 
