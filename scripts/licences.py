@@ -52,7 +52,7 @@ def satisfied(expression, allow):
 
 def main():
     command = ["cargo", "metadata", "--format-version", "1", "--locked", "--offline"]
-    linux = ["--filter-platform", "x86_64-unknown-linux-gnu"]
+    linux = ["--all-features", "--filter-platform", "x86_64-unknown-linux-gnu"]
     metadata = json.loads(subprocess.run(command + linux, cwd=HERE, check=True, capture_output=True).stdout)
     allow = allowed()
     # Only what is linked in: not what the tests and benches alone need.

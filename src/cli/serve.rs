@@ -31,12 +31,15 @@ impl Args {
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = args.server.load()?.config;
     telemetry::init(&config.log).map_err(|e| Failure::Usage(e.into()))?;
+    let traces = telemetry::Traces::start(&config.telemetry).map_err(|e| Failure::Usage(e.into()))?;
     let scheme = scheme(&config);
     let server = Server::start(config).map_err(not_started)?;
     stop_on_signal(server.shutdown_handle())?;
     let ready = format!("listening on {scheme}://{}\n", server.local_addr());
     terminal::print(&ready).context("standard output")?;
-    Ok(server.join().context("the server failed")?)
+    let ended = server.join();
+    traces.finish();
+    Ok(ended.context("the server failed")?)
 }
 
 /// Keys, certificates and a responder without its key are the configuration's; everything else is the machine's doing.

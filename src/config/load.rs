@@ -8,6 +8,7 @@ use toml::de::DeTable;
 use super::check::Checker;
 use super::fault::{ConfigError, ConfigFault, Origin};
 use super::setting::SetError;
+use super::telemetry::STANDARD_VARIABLES;
 use super::{Config, SECTIONS};
 
 /// The file that is read when none is named and it is there.
@@ -50,7 +51,8 @@ pub struct Loaded {
     pub origins: BTreeMap<String, Origin>,
 }
 
-/// Loads, merges and checks. `environment` is all of it: variables without [`ENV_PREFIX`] are passed over, and empty ones count
+/// Loads, merges and checks. `environment` is all of it: variables without [`ENV_PREFIX`] are passed over but for those
+/// of OpenTelemetry that [`super::TelemetryConfig`] has keys for, and empty ones count
 /// as unset. Their values are TOML where they parse as such and fit the key, else plain strings.
 ///
 /// # Errors
@@ -140,8 +142,17 @@ impl Merge {
     }
 
     fn environment(&mut self, environment: impl IntoIterator<Item = (String, String)>) {
-        let mut variables: Vec<(String, String)> =
-            environment.into_iter().filter(|(name, value)| name.starts_with(ENV_PREFIX) && !value.is_empty()).collect();
+        let (ours, others): (Vec<_>, Vec<_>) = environment
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .partition(|(name, _)| name.starts_with(ENV_PREFIX));
+        for (name, key) in STANDARD_VARIABLES {
+            if let Some((variable, value)) = others.iter().find(|(found, _)| found == name) {
+                let source = Origin::Environment { variable: variable.clone() };
+                self.set("telemetry", key, &[toml::Value::String(value.clone())], source);
+            }
+        }
+        let mut variables = ours;
         variables.sort();
         for (variable, text) in variables {
             let path = variable[ENV_PREFIX.len()..].to_ascii_lowercase();

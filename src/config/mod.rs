@@ -16,6 +16,7 @@ mod server;
 mod services;
 mod setting;
 mod show;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ pub use origin::{OriginRule, OriginRuleError};
 pub use secret::{MASK, Secret, ServiceUrl};
 pub use server::ServerConfig;
 pub use services::{LogConfig, LogFormat, MonitoringConfig, ResponderConfig, ResponderKind, StoreConfig};
+pub use telemetry::TelemetryConfig;
 
 use setting::Section;
 
@@ -60,10 +62,12 @@ pub struct Config {
     pub log: LogConfig,
     /// The history of measurements kept in memory.
     pub monitoring: MonitoringConfig,
+    /// Whereto traces are exported.
+    pub telemetry: TelemetryConfig,
 }
 
 /// The sections in the order of the documentation.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "server",
     "auth",
     "connections",
@@ -75,6 +79,7 @@ const SECTIONS: [&str; 11] = [
     "responder",
     "log",
     "monitoring",
+    "telemetry",
 ];
 
 impl Config {
@@ -91,6 +96,7 @@ impl Config {
             "responder" => &self.responder,
             "log" => &self.log,
             "monitoring" => &self.monitoring,
+            "telemetry" => &self.telemetry,
             _ => return None,
         })
     }
@@ -108,6 +114,7 @@ impl Config {
             "responder" => &mut self.responder,
             "log" => &mut self.log,
             "monitoring" => &mut self.monitoring,
+            "telemetry" => &mut self.telemetry,
             _ => return None,
         })
     }
@@ -124,5 +131,6 @@ impl Config {
         self.responder.check(checker);
         self.log.check(checker);
         self.monitoring.check(checker);
+        self.telemetry.check(checker);
     }
 }

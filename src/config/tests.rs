@@ -230,3 +230,28 @@ fn the_effective_configuration_loads_again_as_itself() {
     assert!(text.contains("# max_stream_s is not set"), "{text}");
     assert_eq!(load_text(&text).unwrap().config, loaded.config);
 }
+
+#[test]
+fn the_standard_variables_of_traces_are_keys_and_ours_win() {
+    let named = load_env(&[("OTEL_SERVICE_NAME", "3"), ("OTEL_TRACES_SAMPLER", "always_off")]).unwrap();
+    assert_eq!(named.config.telemetry.service_name, "3");
+    assert_eq!(named.origins.len(), 1);
+    let ours = load_env(&[("VOXGATE__TELEMETRY__SERVICE_NAME", "ours"), ("OTEL_SERVICE_NAME", "theirs")]).unwrap();
+    assert_eq!(ours.config.telemetry.service_name, "ours");
+    assert_eq!(fault("[telemetry]\nservice_name = \" \"").key, "telemetry.service_name");
+}
+
+#[test]
+fn a_build_without_exporter_says_which_build_has_one() {
+    let set = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret@collector:4318")];
+    let loaded = load_env(&set);
+    if cfg!(feature = "otel") {
+        let shown = loaded.unwrap().to_toml();
+        assert!(shown.contains("OTEL_EXPORTER_OTLP_ENDPOINT") && !shown.contains("secret"), "{shown}");
+    } else {
+        let refused = loaded.unwrap_err().to_string();
+        assert!(refused.contains("--features otel") && refused.contains("OTEL_EXPORTER_OTLP_ENDPOINT"), "{refused}");
+        assert!(!refused.contains("secret"), "{refused}");
+    }
+    assert!(load_text("[telemetry]\notlp_endpoint = \"collector:4318\"").is_err());
+}

@@ -7,6 +7,7 @@ mod journal;
 mod line;
 mod series;
 mod system;
+mod trace;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsStr;
@@ -30,6 +31,7 @@ pub use histogram::{Durations, Histogram, count};
 pub use journal::{ENTRIES_MAX, Fault, Journal, MINUTES_MAX, MinuteOfErrors, Part, Summary};
 pub use series::{History, Series, Trend, Window};
 pub use system::{SystemMeter, SystemReading};
+pub use trace::{Span, SpanKind, TraceError, Traces};
 
 /// Characters of faulty directives that are shown to who sent them.
 const DIRECTIVES_SHOWN: usize = 64;

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::MonitoringConfig;
 use crate::protocol::{MetricsPoint, Severity};
 use crate::resilience::{BreakerChange, BreakerState, Breakers};
-use crate::telemetry::{Fault, History, Journal, LaneFigures, Part};
+use crate::telemetry::{Fault, History, Journal, LaneFigures, Part, Span, SpanKind};
 
 pub(super) use exposition::{exposition, plain};
 pub use health::HealthStatus;
@@ -101,10 +101,26 @@ impl Monitor {
     }
 }
 
+/// A request in traces, by its route: paths hold names, queries tokens.
+fn request_span(request: &Request) -> Span {
+    let (method, route) = (request.method(), request.extensions().get::<MatchedPath>().map(MatchedPath::as_str));
+    let mut span = Span::start(SpanKind::Server, &format_args!("{method} {}", route.unwrap_or("unknown")), None);
+    span.text("http.request.method", method);
+    if let Some(route) = route {
+        span.text("http.route", &route);
+    }
+    span
+}
+
 /// Counts HTTP answers, and notes those that are the server's fault.
 pub(super) async fn count_response(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let mut span = request_span(&request);
     let response = next.run(request).await;
     let status = response.status();
+    span.number("http.response.status_code", status.as_u16().into());
+    if status.is_server_error() {
+        span.fail("server_error");
+    }
     let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
     app.monitor.responses[class].fetch_add(1, Relaxed);
     if status == axum::http::StatusCode::INTERNAL_SERVER_ERROR {

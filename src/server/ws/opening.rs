@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::STREAM_RESERVED_BYTES;
 use super::lane::Lane;
 use super::report::{decode_error, not_recorded};
-use super::stream::{End, Stream, stream_span};
+use super::stream::{End, Stream, stream_span, stream_trace};
 use super::task::{TICK_MS, Task};
 use crate::audio::{OutputChannels, PcmSpec};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
@@ -115,6 +115,7 @@ impl Task {
         if let Some(r) = recording {
             sinks.push(Box::new(r));
         }
+        let trace = stream_trace(&self.trace, &self.connection, &open);
         let settings = StreamSettings {
             format: open.format,
             overflow: open.overflow,
@@ -141,6 +142,7 @@ impl Task {
             started_ms: now_ms,
             heard_ms: now_ms,
             busy: refused.is_some(),
+            trace,
         });
         stream.pipeline.sink_events.extend(refused); // told once the client knows of the stream
         if open.levels {

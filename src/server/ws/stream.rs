@@ -19,8 +19,10 @@ use crate::journal::Log;
 use crate::pipeline::{Progress, Reservation, RunState, StreamError, StreamPipeline};
 use crate::protocol::{AudioDropped, AudioLevel, EndReason, ErrorCode, Event, ProtocolError, Topic};
 use crate::server::state::App;
+use crate::session::OpenStream;
 use crate::sink::SinkEvent;
 use crate::sink::recorder::{self, RecordError, Recorded, RecordingHandle};
+use crate::telemetry::{Span, SpanKind};
 
 /// Output samples of what waits that a stream may produce before the connection's others get their turn: a second of 16 kHz.
 const STEP_BUDGET_SAMPLES: usize = 16_000;
@@ -68,11 +70,22 @@ pub(super) struct Stream {
     pub(super) heard_ms: u64,
     /// There may be something to do though no audio came.
     pub(super) busy: bool,
+    /// It in traces.
+    pub(super) trace: Span,
 }
 
 /// What names a stream and its connection in every line logged until it is dropped. Not for every frame: see [`Task::span`].
 pub(super) fn stream_span(by: &Connection, uid: uuid::Uuid, stream_id: &str) -> EnteredSpan {
     tracing::error_span!("stream", connection = %by.id(), client = by.client_id(), stream = %uid, stream_id).entered()
+}
+
+/// A stream in the traces of its connection. What the client calls it is not shown: it may be a name.
+pub(super) fn stream_trace(connection: &Span, by: &Connection, meta: &OpenStream) -> Span {
+    let mut trace = Span::start(SpanKind::Internal, &"stream", Some(connection));
+    trace.text("voxgate.connection_id", &by.id());
+    trace.text("voxgate.stream_uid", &meta.uid);
+    trace.text("voxgate.encoding", &meta.format.encoding);
+    trace
 }
 
 impl Stream {
@@ -350,6 +363,9 @@ impl Task {
         };
         lane.figures.ended(reason);
         let ended = ended(&s, reason, recorded);
+        s.trace.text("voxgate.end_reason", &reason_name(reason));
+        s.trace.number("voxgate.received_bytes", ended.received_bytes);
+        s.trace.number("voxgate.duration_ms", ended.duration_ms);
         {
             let (_span, bytes, duration_ms) = (s.span(), ended.received_bytes, ended.duration_ms);
             tracing::debug!(reason = reason_name(reason), bytes, duration_ms, "stream ended");

@@ -23,6 +23,7 @@ use crate::server::accept::Slot;
 use crate::server::socket::Socket;
 use crate::server::state::App;
 use crate::session::Session;
+use crate::telemetry::{Span, SpanKind};
 use crate::websocket::{self, OpCode, Reader};
 
 /// Rounds of read, work and write before other connections of the thread get their turn, though its time may not be over.
@@ -113,6 +114,8 @@ pub(super) struct Task {
     pub(super) resuming: Option<Box<(ResumeRequest, Option<String>)>>,
     /// What it said meanwhile.
     pub(super) said: Vec<Said>,
+    /// The connection in traces: as long as its session.
+    pub(super) trace: Span,
 }
 
 impl Task {
@@ -128,7 +131,11 @@ impl Task {
             Some(w) => (Some(w.socket), Some(w.slot), Some(w.reader)),
             None => (None, None, None),
         };
+        let mut trace = Span::start(SpanKind::Server, &"connection", None);
+        trace.text("voxgate.connection_id", &connection.id());
+        trace.text("voxgate.session_id", &connection.session_id());
         Self {
+            trace,
             limits: Limits::new(&app.config.limits),
             mail,
             verifying: false,
@@ -205,6 +212,7 @@ impl Task {
             self.end_streams(if code == CloseCode::Draining { EndReason::Drained } else { EndReason::Disconnected });
         }
         lane.figures.closed(code);
+        self.trace.number("voxgate.close_code", code.code().into());
         let _span = self.span();
         tracing::debug!(code = code.code(), reason, "closing");
     }

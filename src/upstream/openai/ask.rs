@@ -11,6 +11,7 @@ use super::OpenAiSettings;
 use super::stream::Parts;
 use super::wire::{Part, Request};
 use crate::resilience::{Breaker, CircuitOpen, RetryPolicy};
+use crate::telemetry::{Span, SpanKind};
 use crate::upstream::error::Verdict;
 use crate::upstream::{History, HistoryError, Pending, Question, Reply, RespondError, Role, Scope, Turn};
 
@@ -37,9 +38,13 @@ struct Begun {
 impl Asker {
     /// Answers a question, or says why not.
     pub(super) async fn answer(&self, question: Question, reply: Reply) {
+        let mut span = Span::start(SpanKind::Client, &format_args!("chat {}", self.settings.model), None);
+        span.text("gen_ai.request.model", &self.settings.model);
+        span.text("voxgate.session_id", &question.session_id);
         let outcome = tokio::select! {
             outcome = self.within_time(&question, &reply) => outcome,
             () = gone(&reply) => {
+                span.fail("client_left");
                 tracing::debug!("a question was given up: its client has left");
                 return;
             }
@@ -47,6 +52,7 @@ impl Asker {
         match outcome {
             Ok(text) => reply.finish(text),
             Err(error) => {
+                span.fail(error.to_protocol().code.name());
                 if matches!(error, RespondError::LeftAlone { .. }) {
                     tracing::debug!(%error, "a text was not answered");
                 } else {
