@@ -12,7 +12,7 @@ const FULL_FOR: Duration = Duration::from_secs(2);
 /// Mounted until dropped.
 pub struct SmallDisk {
     path: PathBuf,
-    /// Odd while it is full.
+    /// Odd while it is full, and until recordings are made again.
     turns: AtomicU64,
 }
 
@@ -28,12 +28,12 @@ impl SmallDisk {
         Some(Self { path: path.to_owned(), turns: AtomicU64::new(0) })
     }
 
-    /// Changes whenever the disk becomes full or is freed.
+    /// Changes whenever the disk becomes full, and when recordings are made again.
     pub fn turn(&self) -> u64 {
         self.turns.load(Ordering::SeqCst)
     }
 
-    /// Fills it to the last byte, waits, and frees it.
+    /// Fills it to the last byte, waits, and frees it. [`used_again`](Self::used_again) is to follow.
     pub async fn fill(&self) {
         self.turns.fetch_add(1, Ordering::SeqCst);
         let filler = self.path.join("filler");
@@ -42,6 +42,10 @@ impl SmallDisk {
         assert!(filled.is_err(), "more than the disk holds");
         tokio::time::sleep(FULL_FOR).await;
         std::fs::remove_file(&filler).unwrap();
+    }
+
+    /// The server records again.
+    pub fn used_again(&self) {
         self.turns.fetch_add(1, Ordering::SeqCst);
     }
 }
