@@ -99,7 +99,7 @@ impl Chaos {
                 Ok(sent) => sent,
                 // Cut before the first hello.
                 Err(ClientError::Handshake { .. } | ClientError::Io(_) | ClientError::Closed { code: 1006, .. })
-                    if last.is_none() =>
+                    if last.is_none_or(|(p, _)| p.reconnected == 0 && p.sent_bytes == 0) =>
                 {
                     self.cuts.fetch_add(1, Relaxed);
                     continue;
