@@ -102,6 +102,17 @@ export async function openPage(browser: Browser, url: string, faults: string[]):
   return page;
 }
 
+/** Where a page is wider than its window, on a phone, a tablet or a desk: `at 320 pixels 12 too wide`. */
+export async function overflows(page: Page, height: number): Promise<string[]> {
+  const found: string[] = [];
+  for (const width of [320, 390, 768, 1_280]) {
+    await page.setViewportSize({ width, height });
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    if (wide > 0) found.push(`at ${width} pixels ${wide} too wide`);
+  }
+  return found;
+}
+
 /** What axe finds wrong with a page as it stands, light and dark: WCAG 2.2 A and AA, and its best practices. */
 export async function barriers(page: Page): Promise<string[]> {
   const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
