@@ -1,6 +1,7 @@
 // A conversation: who is there, who speaks, who types, what is written, and listening to those who speak.
 import { type HistoryMessage, type Listener, Player, type VoxgateClient } from "../client/src/index.js";
 import { $, el, say } from "./dom.js";
+import { useSound } from "./phone.js";
 
 /** Milliseconds without a key until one no longer types. */
 const TYPING_MS = 3_000;
@@ -187,6 +188,7 @@ export class Conversation {
     this.#listener?.stop();
     this.#player?.close();
     this.#listener = this.#player = null;
+    useSound({ listening: on && this.#id !== null });
     if (!on || !this.#id) return;
     const player = (this.#player = new Player());
     const listener = (this.#listener = this.client().listen({ conversationId: this.#id }));

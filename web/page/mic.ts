@@ -1,7 +1,8 @@
 // The button: starts and stops the microphone, and shows what became of every second of it.
-import { type AudioStream, type Capture, type VoxgateClient, captureMicrophone, microphones } from "../client/src/index.js";
+import { type AudioStream, type Capture, type CaptureState, type VoxgateClient, captureMicrophone, microphones } from "../client/src/index.js";
 import { $, clock, eachFrame, say, seconds, streamName } from "./dom.js";
 import { Meter } from "./meter.js";
+import { Awake, useSound } from "./phone.js";
 import { Waveform } from "./waveform.js";
 
 export interface MicHost {
@@ -27,6 +28,13 @@ export class Microphone {
   #decoded = 0;
   /** Where, on the waveform, the server's stream of now began. */
   #base = 0;
+  /** Whether the device gives sound; since when it does not, and for how long it did not, in milliseconds. */
+  #gives: CaptureState = "live";
+  #awaySince = 0;
+  #awayMs = 0;
+  /** Why it was stopped, where it was not the person. */
+  #why = "";
+  readonly #awake = new Awake();
   readonly #show = eachFrame(() => this.#facts());
 
   constructor(private readonly host: MicHost) {
@@ -57,6 +65,7 @@ export class Microphone {
     } finally {
       this.#busy = false;
     }
+    if (this.#capture && this.#why) await this.#unplugged(); // it went while it was being opened
   }
 
   /** Events of the server about the stream. */
@@ -74,6 +83,10 @@ export class Microphone {
 
   async #start(): Promise<void> {
     say($("say"), "Asking for the microphone…");
+    useSound({ speaking: true });
+    this.#gives = "live";
+    this.#awayMs = 0;
+    this.#why = "";
     const plain = this.host.rawVoice() ? { echoCancellation: false, noiseSuppression: false, autoGainControl: false } : {};
     const early: Uint8Array[] = [];
     const capture = await captureMicrophone(
@@ -87,7 +100,7 @@ export class Microphone {
         else early.push(bytes);
         this.#show();
       },
-      () => void this.#unplugged(),
+      { ended: () => void this.#unplugged(), state: (state) => this.#given(state) },
     );
     const { sample_rate: hz, channels } = capture.format;
     this.#rate = hz ? hz * (channels ?? 1) * 2 : null;
@@ -106,6 +119,7 @@ export class Microphone {
     stream.on("continued", ({ from }) => (this.#base = this.#rate ? from / this.#rate : 0));
     stream.on("error", (e) => say($("say"), e.message, "bad"));
     void stream.ended.then((ended) => this.#ended(stream, ended !== null));
+    this.#awake.wanted = true;
     this.#card.dataset["on"] = "";
     this.#button.setAttribute("aria-pressed", "true");
     say($("talk-label"), "Stop the microphone");
@@ -122,6 +136,8 @@ export class Microphone {
 
   #off(): void {
     this.#capture = null;
+    this.#awake.wanted = false;
+    useSound({ speaking: false });
     this.#meter.clear();
     delete this.#card.dataset["on"];
     this.#button.setAttribute("aria-pressed", "false");
@@ -129,9 +145,25 @@ export class Microphone {
   }
 
   async #unplugged(): Promise<void> {
-    if (!this.#capture) return;
-    await this.#stop();
-    say($("say"), "The microphone is gone. What it said is kept.", "bad");
+    this.#why = "The microphone is gone. ";
+    if (!this.#capture || this.#busy) return;
+    this.#busy = true;
+    await this.#stop().finally(() => (this.#busy = false));
+  }
+
+  /** The device gives sound, or gives it no more, as phones do it in a call or behind a locked screen. */
+  #given(state: CaptureState): void {
+    const now = Date.now();
+    if (this.#gives !== "live") this.#awayMs += now - this.#awaySince;
+    this.#awaySince = now;
+    this.#gives = state;
+    this.#show();
+  }
+
+  /** How long nothing was heard; nothing where that was but a moment. */
+  #away(): string {
+    const MOMENT_MS = 500;
+    return this.#awayMs < MOMENT_MS ? "" : `for ${seconds(this.#awayMs / 1_000)} the device gave no sound`;
   }
 
   async #changeDevice(): Promise<void> {
@@ -146,10 +178,14 @@ export class Microphone {
     if (this.#stream !== stream) return;
     if (this.#capture) {
       // The server ended it, not the person.
-      void this.#capture.stop();
+      this.#capture.stop().catch(() => {});
       this.#off();
       say($("say"), "The server ended the stream. What it acknowledged is kept.", "bad");
-    } else say($("say"), known ? `Kept: ${seconds(this.#times().acked)}, all of it.` : "The stream is over.");
+      return;
+    }
+    const away = this.#away();
+    const kept = known ? `Kept: ${seconds(this.#times().acked)}, all of it${away && `; ${away}`}.` : "The stream is over.";
+    say($("say"), this.#why + kept, this.#why && "bad");
   }
 
   #times(): { pushed: number; acked: number; lost: number } {
@@ -171,10 +207,12 @@ export class Microphone {
     if (!this.#stream || this.#stream.isOver) return;
     const away = this.host.client().state.name !== "open";
     if (lost > 0) say($("say"), "The network is away for too long: the newest sound finds no room.", "bad");
+    else if (this.#capture && this.#gives === "interrupted") say($("say"), "The device has taken the microphone away: nothing is heard now. What it gave is kept.", "bad");
+    else if (this.#capture && this.#gives === "muted") say($("say"), "The device has muted the microphone: only silence is heard now.", "bad");
     else if (away) say($("say"), "The network is away. Nothing is lost: what you say is kept here until it is back.", "held");
     else if (this.#capture && waiting > 1) say($("say"), "Back: what was kept is being sent.", "held");
-    else if (this.#capture) say($("say"), this.#capture.label || "Listening");
-    else say($("say"), "Sending the rest…");
+    else if (this.#capture) say($("say"), [this.#capture.label || "Listening", this.#away()].filter(Boolean).join("; "));
+    else say($("say"), `${this.#why}Sending the rest…`, this.#why && "bad");
   }
 
   async #devices(): Promise<void> {
@@ -189,6 +227,7 @@ function reason(error: unknown): string {
   const name = error instanceof Error ? error.name : "";
   if (name === "NotAllowedError") return "This page was not allowed to use the microphone. The browser’s address bar has the permission.";
   if (name === "NotFoundError") return "No microphone was found.";
+  if (name === "OverconstrainedError") return "The chosen microphone is not there. Choose another.";
   if (name === "NotReadableError") return "Another program holds the microphone.";
   return error instanceof Error ? error.message : "The microphone could not be opened.";
 }

@@ -87,7 +87,12 @@ export class Recordings {
     this.#playing = id;
     this.#player.hidden = false;
     this.#player.src = this.#address(id);
-    void this.#player.play();
+    // Another one was asked for meanwhile, or the browser cannot: the latter is told.
+    this.#player.play().catch((error: Error) => {
+      if (error.name === "AbortError" || this.#playing !== id) return;
+      say($("recordings-note"), "This browser does not play it. It can be downloaded.", "bad");
+      $("recordings-note").hidden = false;
+    });
     this.#show();
   }
 

@@ -59,6 +59,7 @@ export class FlakyNetwork {
   /** The port behind it. */
   target: number;
   readonly #pairs = new Set<[Socket, Socket]>();
+  readonly #lost = new WeakSet<Socket>();
   readonly #server: Server;
   port = 0;
   /** Bytes that went to the server. */
@@ -89,11 +90,11 @@ export class FlakyNetwork {
       server.destroy();
     };
     client.on("data", (bytes) => {
-      if (this.#swallows) return;
+      if (this.#swallows || this.#lost.has(client)) return;
       this.bytesUp += bytes.length;
       server.write(bytes);
     });
-    server.on("data", (bytes) => void (this.#swallows || client.write(bytes)));
+    server.on("data", (bytes) => void (this.#swallows || this.#lost.has(client) || client.write(bytes)));
     for (const s of pair) s.on("close", end).on("error", end);
   }
 
@@ -109,6 +110,12 @@ export class FlakyNetwork {
   set down(down: boolean) {
     this.#refuses = down;
     if (down) this.cut();
+  }
+
+  /** Somebody walks out of the Wi-Fi: what was connected is dead from then on, without a word, and nothing connects until it is false. */
+  set away(away: boolean) {
+    this.#refuses = away;
+    if (away) for (const pair of this.#pairs) this.#lost.add(pair[0]);
   }
 
   /** Dead: connections seem to be there, nothing comes through. */

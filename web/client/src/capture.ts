@@ -1,5 +1,6 @@
 // The microphone: samples at the device's own rate from an AudioWorklet, or what MediaRecorder makes where there is none.
 
+import { type CaptureState, watchInterruptions } from "./interruptions.js";
 import type { Format } from "./protocol.js";
 import { WORKLET_NAME, WORKLET_SOURCE } from "./worklet.js";
 
@@ -34,29 +35,40 @@ export interface Capture {
   stop(): Promise<void>;
 }
 
+export interface CaptureEvents {
+  /** The device went away by itself. What it gave before has been handed out, or will be by `stop`. */
+  ended?(): void;
+  /** Whether it gives sound: phones take it away for a call or a locked screen, and give it back. */
+  state?(state: CaptureState): void;
+}
+
+/** How long what is stopped may take to hand out its rest: what was pulled out, or taken away, answers no more. */
+const STUCK_MS = 500;
+const patience = () => new Promise<void>((resolve) => setTimeout(resolve, STUCK_MS));
+
 /** The audio inputs. Their names are empty until the microphone was allowed once. */
 export async function microphones(): Promise<MediaDeviceInfo[]> {
   const all = (await navigator.mediaDevices?.enumerateDevices?.()) ?? [];
   return all.filter((d) => d.kind === "audioinput");
 }
 
-/** Opens the microphone. `onEnd` is called where the device goes away by itself. */
-export async function captureMicrophone(options: CaptureOptions, onChunk: (chunk: Chunk) => void, onEnd?: () => void): Promise<Capture> {
+/** Opens the microphone. */
+export async function captureMicrophone(options: CaptureOptions, onChunk: (chunk: Chunk) => void, events: CaptureEvents = {}): Promise<Capture> {
   if (!navigator.mediaDevices?.getUserMedia) throw new Error("this page may not use a microphone: it needs https, or localhost");
   const { deviceId, channels = 1, constraints } = options;
   const media = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: channels, ...constraints, ...(deviceId && { deviceId: { exact: deviceId } }) },
   });
   const track = media.getAudioTracks()[0] as MediaStreamTrack;
-  if (onEnd) track.addEventListener("ended", onEnd);
+  track.addEventListener("ended", () => events.ended?.());
   try {
     const { method = "auto" } = options;
     if (method === "worklet" || (method === "auto" && typeof AudioWorkletNode === "function")) {
-      const made = await worklet(media, track, options, onChunk);
+      const made = await worklet(media, track, options, onChunk, events);
       if (made) return made;
       if (method === "worklet") throw new Error("this browser does not run audio now: is there a device to play on?");
     }
-    return recorder(media, track, options, onChunk);
+    return recorder(media, track, options, onChunk, events);
   } catch (error) {
     media.getTracks().forEach((t) => t.stop());
     throw error;
@@ -91,6 +103,7 @@ async function worklet(
   track: MediaStreamTrack,
   { channels = 1, encoding = "pcm_s16le", chunkMs = 20, workletUrl }: CaptureOptions,
   onChunk: (chunk: Chunk) => void,
+  events: CaptureEvents,
 ): Promise<Capture | null> {
   const { context, source } = contextFor(media, track);
   const url = workletUrl ?? URL.createObjectURL(new Blob([WORKLET_SOURCE], { type: "text/javascript" }));
@@ -122,17 +135,18 @@ async function worklet(
     void context.close();
     return null;
   }
+  const unwatch = watchInterruptions(track, context, (state) => events.state?.(state));
   return {
     format: { encoding, sample_rate: context.sampleRate, channels },
     method: "worklet",
     label: track.label,
     async stop() {
-      const STUCK_MS = 500; // an audio thread whose device was pulled out answers no more
+      unwatch();
       node.port.postMessage("stop");
-      await Promise.race([whenStopped, new Promise((resolve) => setTimeout(resolve, STUCK_MS))]);
+      await Promise.race([whenStopped, patience()]);
       media.getTracks().forEach((t) => t.stop());
       source.disconnect();
-      await context.close();
+      context.close().catch(() => {}); // not waited for: one that is interrupted may take until it is no more
     },
   };
 }
@@ -140,7 +154,13 @@ async function worklet(
 /** What a MediaRecorder may make, the best first; Safari has MP4 only. */
 const RECORDER_TYPES = ["audio/webm;codecs=opus", "audio/ogg;codecs=opus", "audio/mp4"];
 
-function recorder(media: MediaStream, track: MediaStreamTrack, { chunkMs = 100 }: CaptureOptions, onChunk: (chunk: Chunk) => void): Capture {
+function recorder(
+  media: MediaStream,
+  track: MediaStreamTrack,
+  { chunkMs = 100 }: CaptureOptions,
+  onChunk: (chunk: Chunk) => void,
+  events: CaptureEvents,
+): Capture {
   if (typeof MediaRecorder !== "function") throw new Error("this browser has neither AudioWorklet nor MediaRecorder");
   const mimeType = RECORDER_TYPES.find((t) => MediaRecorder.isTypeSupported(t));
   const made = new MediaRecorder(media, mimeType ? { mimeType } : {});
@@ -150,14 +170,17 @@ function recorder(media: MediaStream, track: MediaStreamTrack, { chunkMs = 100 }
     last = last.then(async () => onChunk({ bytes: new Uint8Array(await data.arrayBuffer()), level: null }));
   };
   const whenStopped = new Promise<void>((resolve) => (made.onstop = () => resolve()));
+  made.onerror = () => events.ended?.();
   made.start(chunkMs);
+  const unwatch = watchInterruptions(track, null, (state) => events.state?.(state));
   return {
     format: { encoding: "auto" },
     method: "recorder",
     label: track.label,
     async stop() {
+      unwatch();
       if (made.state !== "inactive") made.stop();
-      await whenStopped;
+      await Promise.race([whenStopped, patience()]);
       await last;
       media.getTracks().forEach((t) => t.stop());
     },

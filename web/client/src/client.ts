@@ -8,6 +8,7 @@ import type { ClientMessage, ConnectionEstablishedEvent, ServerMessage, SessionI
 import { type ByType, Refused, type Request, Requests } from "./requests.js";
 import { type Heartbeat, Socket, type SocketClass, socketUrl } from "./socket.js";
 import { AudioStream, type Line, type StreamOptions } from "./stream.js";
+import { watchSurroundings } from "./surroundings.js";
 
 /** How soon to look again whether the socket took what waited. */
 const LATER_MS = 10;
@@ -68,7 +69,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
   #renewal: ReturnType<typeof setTimeout> | undefined;
   #later: ReturnType<typeof setTimeout> | undefined;
   #replay: { left: number; done: () => void } | null = null;
-  readonly #online = () => this.reconnectNow();
+  #unwatch = () => {};
 
   constructor(options: ClientOptions) {
     super();
@@ -124,7 +125,9 @@ export class VoxgateClient extends Emitter<ClientEvents> {
       });
     });
     if (this.#state.name === "idle" || this.#state.name === "closed") {
-      globalThis.addEventListener?.("online", this.#online);
+      this.#unwatch();
+      const mayConnect = () => this.#state.name === "waiting" && globalThis.navigator?.onLine !== false;
+      this.#unwatch = watchSurroundings(() => (mayConnect() ? this.reconnectNow() : this.#socket.probe()));
       this.#dial();
     }
     return done;
@@ -238,7 +241,7 @@ export class VoxgateClient extends Emitter<ClientEvents> {
   #end(code: number, reason: string): void {
     this.#leave(1000, "");
     clearTimeout(this.#retry);
-    globalThis.removeEventListener?.("online", this.#online);
+    this.#unwatch();
     this.#session = null;
     this.#requests.failAll(reason || `closed with ${code}`);
     this.#streams.forEach((s) => s.handleClosed());

@@ -1,7 +1,8 @@
-export { captureMicrophone, microphones, type Capture, type CaptureOptions, type Chunk } from "./capture.js";
+export { captureMicrophone, microphones, type Capture, type CaptureEvents, type CaptureOptions, type Chunk } from "./capture.js";
 export { VoxgateClient, type ClientEvents, type ClientOptions, type State } from "./client.js";
 export { Backoff, afterClose, type BackoffOptions, type Return } from "./close.js";
 export { parseAudio, type HeardAudio } from "./frames.js";
+export type { CaptureState } from "./interruptions.js";
 export { Listener, type ListenTarget } from "./listener.js";
 export { Player } from "./player.js";
 export { Refused } from "./requests.js";

@@ -2,6 +2,7 @@
 
 import type { HeardAudio } from "./frames.js";
 import type { ListenedStream } from "./protocol.js";
+import { isSeen } from "./surroundings.js";
 
 /** Seconds a stream is played behind its arrival. */
 const BEHIND_S = 0.2;
@@ -17,13 +18,20 @@ export class Player {
   readonly #context: AudioContext;
   readonly #gain: GainNode;
   readonly #tracks = new Map<string, Track>();
+  readonly #gone = new AbortController();
 
   /** Make it in a click's handler: browsers let no page sound before. */
   constructor(context: AudioContext = new AudioContext()) {
     this.#context = context;
     this.#gain = context.createGain();
     this.#gain.connect(context.destination);
-    void context.resume();
+    const { signal } = this.#gone;
+    const wake = () => {
+      if (context.state !== "running" && context.state !== "closed" && isSeen()) context.resume().catch(() => {}); // asked again, then
+    };
+    context.addEventListener("statechange", wake, { signal });
+    for (const event of ["visibilitychange", "resume", "pointerup", "keydown"]) document.addEventListener(event, wake, { signal });
+    wake();
   }
 
   /** 0 to 1. */
@@ -33,6 +41,8 @@ export class Player {
 
   add({ audio, stream }: { audio: HeardAudio; stream: ListenedStream }): void {
     if (audio.last) this.#tracks.delete(stream.stream_uid);
+    // Its clock stands still while a phone has taken the sound away: all of that time would be heard at once afterwards.
+    if (this.#context.state !== "running") return this.#tracks.clear();
     const channels = typeof stream.channels === "number" ? stream.channels : 1;
     const frames = Math.floor(audio.samples.length / channels);
     if (frames === 0) return;
@@ -49,7 +59,8 @@ export class Player {
   }
 
   close(): void {
-    void this.#context.close();
+    this.#gone.abort();
+    this.#context.close().catch(() => {});
   }
 
   #when(uid: string, at: number): number {

@@ -19,6 +19,9 @@ export type SocketClass = new (url: string, protocols?: string[]) => unknown;
 /** Bytes that may wait in the socket: what lies there cannot be called back. */
 const BUFFERED_BYTES = 256 * 1024;
 
+/** Milliseconds for an answer where there is a reason to doubt the line. */
+const PROBE_MS = 3_000;
+
 export interface Heartbeat {
   /** Milliseconds between pings. */
   heartbeatMs?: number;
@@ -44,6 +47,9 @@ export class Socket {
   #heart: ReturnType<typeof setInterval> | undefined;
   #heardAt = 0;
   #pingedAt = 0;
+  /** Messages heard, so that the next one is known for it. */
+  #heard = 0;
+  #probing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(user: SocketUser, { heartbeatMs = 5_000, deadAfterMs = 10_000 }: Heartbeat) {
     this.#user = user;
@@ -69,6 +75,7 @@ export class Socket {
     socket.onmessage = (event: { data: unknown }) => {
       if (socket !== this.#socket) return;
       this.#heardAt = Date.now();
+      this.#heard += 1;
       if (typeof event.data === "string") this.#user.hear(event.data);
       else if (event.data instanceof ArrayBuffer) this.#user.hearAudio(event.data);
     };
@@ -90,6 +97,8 @@ export class Socket {
     const socket = this.#socket;
     this.#socket = null;
     clearInterval(this.#heart);
+    clearTimeout(this.#probing);
+    this.#probing = undefined;
     if (!socket) return;
     socket.onmessage = socket.onclose = null;
     try {
@@ -97,6 +106,21 @@ export class Socket {
     } catch {
       // it was never open
     }
+  }
+
+  /** Asks at once whether it is alive: a network that changed kills lines without a word. Whatever is heard answers. */
+  probe(): void {
+    if (this.#socket?.readyState !== 1 || this.#probing !== undefined) return;
+    const heard = this.#heard;
+    const askedAt = Date.now();
+    this.#ping(askedAt);
+    this.#probing = setTimeout(() => {
+      this.#probing = undefined;
+      if (this.#heard !== heard) return;
+      // A page that slept has not read yet what came.
+      if (Date.now() - askedAt > 2 * PROBE_MS) return this.probe();
+      this.#dead();
+    }, PROBE_MS);
   }
 
   #drop(sayCode: number, sayReason: string, code: number, reason: string): void {
@@ -110,12 +134,18 @@ export class Socket {
     const unanswered = this.#pingedAt > this.#heardAt;
     const sinceHeard = now - this.#heardAt;
     if ((unanswered && now - this.#pingedAt >= this.#deadAfterMs) || (!this.#user.isReady() && sinceHeard >= this.#deadAfterMs)) {
-      return this.#drop(4999, "no answer", 1006, "the line is dead: no answer to a ping");
+      return this.#dead();
     }
-    if (!unanswered && this.#socket?.readyState === 1) {
-      this.#pingedAt = now;
-      this.send(JSON.stringify({ type: "ping", payload: String(now) }));
-    }
+    if (!unanswered && this.#socket?.readyState === 1) this.#ping(now);
+  }
+
+  #ping(now: number): void {
+    this.#pingedAt = now;
+    this.send(JSON.stringify({ type: "ping", payload: String(now) }));
+  }
+
+  #dead(): void {
+    this.#drop(4999, "no answer", 1006, "the line is dead: no answer to a ping");
   }
 }
 
