@@ -5,9 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Browser, type Page, devices } from "playwright-core";
+import { WebSocket } from "ws";
+import { VoxgateClient } from "../client/src/index.js";
 import { barriers, openBrowser, overflows, readTap, tapMicrophone, watch, wavOf } from "./browser.js";
 import { compare } from "./sound.js";
-import { FlakyNetwork, OUT_RATE, type TestServer, decoded, noise, readWav, startServer, writeWav } from "./support.js";
+import { FlakyNetwork, OUT_RATE, type TestServer, bytesOf, decoded, noise, readWav, startServer, writeWav } from "./support.js";
 
 const directory = mkdtempSync(join(tmpdir(), "voxgate-phone-"));
 const speech = join(directory, "speech.wav");
@@ -73,7 +75,8 @@ async function open(path = "/"): Promise<void> {
   page = watch(await context.newPage(), faults);
   const cdp = await context.newCDPSession(page);
   const origin = `http://127.0.0.1:${network.port}`;
-  await cdp.send("Browser.grantPermissions", { origin, permissions: ["audioCapture", "wakeLockScreen"] });
+  const { targetInfo } = await cdp.send("Target.getTargetInfo");
+  await cdp.send("Browser.grantPermissions", { origin, browserContextId: targetInfo.browserContextId!, permissions: ["audioCapture", "wakeLockScreen"] });
   await page.addInitScript(() => void (self.origin !== "null" && localStorage.setItem("voxgate.raw", "1")));
   await page.addInitScript(tapMicrophone);
   await page.addInitScript(bePhone);
@@ -141,5 +144,173 @@ test("one speaks while walking out of the Wi-Fi and back, and plays the recordin
   assert.equal(played.from, 0);
   assert.ok(Math.abs(played.to - kept.length / OUT_RATE) < 0.05, JSON.stringify(played));
   assert.equal(await page.locator("#recordings li").count(), 1, "it is one recording");
+  await close();
+});
+
+test("a call takes the microphone away while the network is gone too: it is told, and it goes on afterwards", async () => {
+  await open();
+  await page.getByRole("button", { name: "Start the microphone" }).tap();
+  await secondsOver("acked", 1);
+  await page.evaluate(async () => {
+    const { phone } = globalThis as PhonePage;
+    phone.call = true;
+    await phone.contexts.at(-1)!.suspend();
+  });
+  network.away = true;
+  await page.getByText("The device has taken the microphone away").waitFor();
+  const before = parseFloat((await page.locator("#clock").textContent())!.split(":")[1]!);
+  await page.waitForTimeout(1_500); // so long is the call
+  assert.ok(parseFloat((await page.locator("#clock").textContent())!.split(":")[1]!) <= before + 1, "time stands still meanwhile");
+  network.away = false;
+  await page.evaluate(() => {
+    (globalThis as PhonePage).phone.call = false;
+    document.dispatchEvent(new Event("visibilitychange")); // as when one comes back to the page
+  });
+  await page.getByText(/the device gave no sound$/).waitFor();
+  await secondsOver("acked", 3);
+  const kept = await stopAndCompare(/^Kept: [\d.]+ s, all of it; for [\d.]+ s the device gave no sound\.$/);
+  assert.ok(kept.length > 3 * OUT_RATE);
+  await close();
+});
+
+test("a device that mutes itself is told of, and nothing is lost when it is unplugged without a network", async () => {
+  await open();
+  await page.getByRole("button", { name: "Start the microphone" }).tap();
+  await secondsOver("acked", 1);
+  const mute = (muted: boolean) =>
+    page.evaluate((muted) => {
+      const track = (globalThis as PhonePage).phone.tracks.at(-1)!;
+      Object.defineProperty(track, "muted", { value: muted, configurable: true });
+      track.dispatchEvent(new Event(muted ? "mute" : "unmute"));
+    }, muted);
+  await mute(true);
+  await page.getByText("only silence is heard now").waitFor();
+  await mute(false);
+  await page.getByText("only silence is heard now").waitFor({ state: "detached" });
+  network.away = true;
+  await secondsOver("waiting", 1);
+  await page.evaluate(() => (globalThis as PhonePage).phone.tracks.at(-1)!.dispatchEvent(new Event("ended")));
+  await page.getByRole("button", { name: "Start the microphone" }).waitFor();
+  network.away = false;
+  await page.evaluate(() => dispatchEvent(new Event("online")));
+  await keptIsWhatWasHeard(/^The microphone is gone\. Kept: [\d.]+ s, all of it/);
+
+  // It can be spoken into again, with what is there now.
+  await page.getByRole("button", { name: "Start the microphone" }).tap();
+  await secondsOver("acked", 1);
+  await page.getByRole("button", { name: "Stop the microphone" }).tap();
+  await page.getByText(/^Kept: [\d.]+ s, all of it\.$/).waitFor();
+  await close();
+});
+
+test("the screen stays on while one speaks; a page that was frozen goes on where it was", async () => {
+  await open();
+  const locks = () => page.evaluate(() => (globalThis as PhonePage).phone.locks.map((l) => !l.released));
+  await page.getByRole("button", { name: "Start the microphone" }).tap();
+  await secondsOver("acked", 1);
+  assert.deepEqual(await locks(), [true]);
+  await page.evaluate(async () => {
+    await (globalThis as PhonePage).phone.locks[0]!.release(); // as browsers do with a page that is not seen
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await page.waitForFunction(() => (globalThis as PhonePage).phone.locks.length === 2);
+
+  const { processInfo } = await (await browser.newBrowserCDPSession()).send("SystemInfo.getProcessInfo");
+  const pages = processInfo.filter((p) => p.type === "renderer").map((p) => p.id);
+  const frozen = (how: "SIGSTOP" | "SIGCONT") => pages.forEach((id) => process.kill(id, how));
+  frozen("SIGSTOP"); // as a phone does: no thread of it runs
+  network.away = true;
+  await new Promise((resolve) => setTimeout(resolve, 4_000)); // so long it sleeps
+  network.away = false;
+  frozen("SIGCONT");
+  await page.evaluate(() => void document.dispatchEvent(new Event("visibilitychange")));
+  const wokeAt = Date.now();
+  const at = parseFloat((await page.locator("#acked").textContent())!);
+  await secondsOver("acked", at + 2);
+  const took = Date.now() - wokeAt;
+  assert.ok(took < 8_000, `it took ${took} ms to go on`);
+  await secondsUnder("waiting", 0.5);
+  await stopAndCompare(/^Kept: [\d.]+ s, all of it/);
+  assert.deepEqual(await locks(), [false, false]);
+  await close();
+});
+
+test("who listens while a call comes in hears nothing of it twice or at once afterwards", async () => {
+  await open("/?conversation_id=team");
+  await page.evaluate(() => {
+    Object.defineProperty(navigator, "audioSession", { value: { type: "auto" } }); // as Safari has it
+    const played: [number, number][] = [];
+    Object.assign(globalThis, { played });
+    const start = AudioBufferSourceNode.prototype.start;
+    AudioBufferSourceNode.prototype.start = function (when = 0) {
+      played.push([when, when + this.buffer!.duration]);
+      start.call(this, when);
+    };
+  });
+  const session = () => page.evaluate(() => (navigator as Navigator & { audioSession?: { type: string } }).audioSession!.type);
+  await page.getByRole("switch", { name: "Listen live" }).tap();
+  assert.equal(await session(), "playback", "the switch at its side does not mute whom one listens to");
+
+  const grace = new VoxgateClient({ url: server.url, clientId: "grace", WebSocket });
+  await grace.connect();
+  await grace.join("team");
+  const stream = grace.openStream({ format: { encoding: "pcm_s16le", sample_rate: OUT_RATE, channels: 1 }, conversationId: "team" });
+  const speaks = setInterval(() => stream.push(bytesOf(noise(1, OUT_RATE).slice(0, OUT_RATE / 10))), 100);
+  const played = () => page.evaluate(() => (globalThis as typeof globalThis & { played: [number, number][] }).played);
+  const morePlayed = (than: number) => page.waitForFunction((n) => (globalThis as typeof globalThis & { played: unknown[] }).played.length > n, than);
+  const heardMore = async () => {
+    const heard = Number(await page.locator("body").getAttribute("data-heard"));
+    await page.waitForFunction((n) => Number(document.body.dataset["heard"]) > n, heard + OUT_RATE);
+  };
+  await morePlayed(5);
+  await page.evaluate(async () => {
+    const { phone } = globalThis as PhonePage;
+    phone.call = true;
+    await phone.contexts.at(-1)!.suspend();
+  });
+  const before = (await played()).length;
+  await heardMore();
+  assert.equal((await played()).length, before, "nothing waits to be played");
+  await page.evaluate(() => void ((globalThis as PhonePage).phone.call = false));
+  await page.getByRole("heading", { name: "Conversation" }).tap();
+  await morePlayed(before + 5);
+  clearInterval(speaks);
+  const parts = (await played()).slice(before);
+  parts.slice(1).forEach(([from], i) => assert.ok(from >= (parts[i] as [number, number])[1] - 0.001, `one after the other: ${JSON.stringify(parts)}`));
+
+  await page.getByRole("button", { name: "Start the microphone" }).tap();
+  await secondsOver("acked", 0.5);
+  assert.equal(await session(), "auto", "playback may use no microphone");
+  await page.getByRole("button", { name: "Stop the microphone" }).tap();
+  await page.getByText(/^Kept/).waitFor();
+  assert.equal(await session(), "playback");
+  grace.close();
+  await close();
+});
+
+test("everything is large enough for fingers and eyes, and as wide as the phone", async () => {
+  await open("/?conversation_id=team");
+  await page.getByRole("textbox", { name: "Your message" }).fill("Is anybody here?");
+  await page.getByRole("button", { name: "Send" }).tap();
+  await page.locator("#log li:not([data-waits])").waitFor();
+  assert.ok(!(await page.getByText("The key M").isVisible()), "a phone has no keys");
+  const small = () =>
+    page.evaluate(() =>
+      [...document.querySelectorAll<HTMLElement>("button, select, .icon, input:not([type=file])")]
+        .filter((e) => e.checkVisibility() && !e.closest(".sr"))
+        .flatMap((e) => {
+          // What is ticked is tapped by its label, which is larger.
+          const box = (e.matches("[type=checkbox], [type=radio]") ? e.closest("label")! : e).getBoundingClientRect();
+          const zooms = e.matches("select, input") && parseFloat(getComputedStyle(e).fontSize) < 16;
+          return box.height < 44 || box.width < 44 || zooms ? [`${e.id || e.outerHTML.slice(0, 60)}: ${box.width} × ${box.height}, ${getComputedStyle(e).fontSize}`] : [];
+        }),
+    );
+  assert.deepEqual(await small(), []);
+  assert.deepEqual(await barriers(page), []);
+  await page.locator("#settings-open").tap();
+  await page.getByRole("dialog", { name: "Settings" }).waitFor();
+  assert.deepEqual(await small(), []);
+  await page.getByRole("button", { name: "Cancel" }).tap();
+  assert.deepEqual(await overflows(page, 800), []);
   await close();
 });
