@@ -28,10 +28,14 @@ export class Microphone {
   #decoded = 0;
   /** Where, on the waveform, the server's stream of now began. */
   #base = 0;
-  /** Whether the device gives sound; since when it does not, and for how long it did not, in milliseconds. */
+  /** Whether the device gives sound; when it began to give silence, and for how long it did, in milliseconds. */
   #gives: CaptureState = "live";
-  #awaySince = 0;
-  #awayMs = 0;
+  #mutedAt = 0;
+  #mutedMs = 0;
+  /** When the first sound came, by the clock, and the milliseconds of all that came: they part where the device, or all of the machine, slept. */
+  #firstAt = 0;
+  #heardMs = 0;
+  #heardAt = 0;
   /** Why it was stopped, where it was not the person. */
   #why = "";
   readonly #awake = new Awake();
@@ -85,7 +89,8 @@ export class Microphone {
     say($("say"), "Asking for the microphone…");
     useSound({ speaking: true });
     this.#gives = "live";
-    this.#awayMs = 0;
+    this.#mutedMs = this.#heardMs = this.#firstAt = 0;
+    this.#rate = null;
     this.#why = "";
     const plain = this.host.rawVoice() ? { echoCancellation: false, noiseSuppression: false, autoGainControl: false } : {};
     const early: Uint8Array[] = [];
@@ -93,6 +98,10 @@ export class Microphone {
       { deviceId: this.#device.value, constraints: plain, workletUrl: "page/worklet.js" },
       ({ bytes, level }) => {
         if (level && this.#rate) {
+          const ms = (1_000 * bytes.length) / this.#rate;
+          this.#firstAt ||= Date.now() - ms;
+          this.#heardMs += ms;
+          this.#heardAt = Date.now();
           this.#wave.add(level.peak, bytes.length / this.#rate);
           this.#meter.show(level.peak, Math.sqrt(level.square));
         }
@@ -154,16 +163,19 @@ export class Microphone {
   /** The device gives sound, or gives it no more, as phones do it in a call or behind a locked screen. */
   #given(state: CaptureState): void {
     const now = Date.now();
-    if (this.#gives !== "live") this.#awayMs += now - this.#awaySince;
-    this.#awaySince = now;
+    if (this.#gives === "muted") this.#mutedMs += now - this.#mutedAt;
+    this.#mutedAt = now;
     this.#gives = state;
     this.#show();
   }
 
   /** How long nothing was heard; nothing where that was but a moment. */
   #away(): string {
-    const MOMENT_MS = 500;
-    return this.#awayMs < MOMENT_MS ? "" : `for ${seconds(this.#awayMs / 1_000)} the device gave no sound`;
+    const passedMs = this.#heardAt - this.#firstAt;
+    const missedMs = this.#mutedMs + (this.#firstAt ? passedMs - this.#heardMs : 0);
+    // No device's clock is exact, nor does its sound arrive evenly.
+    const doubtMs = 1_000 + passedMs / 1_000;
+    return missedMs < doubtMs ? "" : `for ${seconds(missedMs / 1_000)} the device gave no sound`;
   }
 
   async #changeDevice(): Promise<void> {

@@ -126,7 +126,7 @@ test("one speaks while walking out of the Wi-Fi and back, and plays the recordin
   const caughtUp = Date.now() - backAt;
   assert.ok(caughtUp < 5_000, `it took ${caughtUp} ms to come back and send what was kept`);
   await secondsOver("acked", 10);
-  const kept = await stopAndCompare(/^Kept: [\d.]+ s, all of it\.$/);
+  const kept = await stopAndCompare(/^Kept: [\d.]+ s, all of it/);
 
   assert.ok(kept.length > 10 * OUT_RATE);
   const same = compare(kept, await decoded(server, readFileSync(speech)), OUT_RATE / 2, kept.length - OUT_RATE / 4);
@@ -159,7 +159,7 @@ test("a call takes the microphone away while the network is gone too: it is told
   network.away = true;
   await page.getByText("The device has taken the microphone away").waitFor();
   const before = parseFloat((await page.locator("#clock").textContent())!.split(":")[1]!);
-  await page.waitForTimeout(1_500); // so long is the call
+  await page.waitForTimeout(2_000); // so long is the call
   assert.ok(parseFloat((await page.locator("#clock").textContent())!.split(":")[1]!) <= before + 1, "time stands still meanwhile");
   network.away = false;
   await page.evaluate(() => {
