@@ -115,19 +115,22 @@ export async function overflows(page: Page, height: number): Promise<string[]> {
 
 /** What axe finds wrong with a page as it stands, light and dark: WCAG 2.2 A and AA, and its best practices. */
 export async function barriers(page: Page): Promise<string[]> {
-  const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
-  await page.evaluate(axe); // the page's policy does not bind what a test runs in it
+  await page.evaluate(axeSource()); // the page's policy does not bind what a test runs in it
   const found: string[] = [];
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
-    const here = await page.evaluate(async () => {
-      const { violations } = await (globalThis as unknown as { axe: Axe }).axe.run(document, { resultTypes: ["violations"] });
-      return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)} ${n.failureSummary.replace(/\s+/g, " ")}`));
-    });
-    found.push(...here.map((what) => `${colorScheme}: ${what}`));
+    found.push(...(await page.evaluate(runAxe)).map((what) => `${colorScheme}: ${what}`));
   }
   await page.emulateMedia({ colorScheme: null });
   return found;
+}
+
+export const axeSource = () => readFileSync(createRequire(import.meta.url).resolve("axe-core"), "utf8");
+
+/** Runs in a page that has axe. */
+export async function runAxe(): Promise<string[]> {
+  const { violations } = await (globalThis as unknown as { axe: Axe }).axe.run(document, { resultTypes: ["violations"] });
+  return violations.flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.html.slice(0, 120)} ${n.failureSummary.replace(/\s+/g, " ")}`));
 }
 
 interface Axe {

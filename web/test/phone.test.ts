@@ -8,6 +8,7 @@ import { type Browser, type Page, devices } from "playwright-core";
 import { WebSocket } from "ws";
 import { VoxgateClient } from "../client/src/index.js";
 import { barriers, openBrowser, overflows, readTap, tapMicrophone, watch, wavOf } from "./browser.js";
+import { type PhonePage, bePhone } from "./phone.js";
 import { compare } from "./sound.js";
 import { FlakyNetwork, OUT_RATE, type TestServer, bytesOf, decoded, noise, readWav, startServer, writeWav } from "./support.js";
 
@@ -32,43 +33,6 @@ after(async () => {
   await server?.stop();
   rmSync(directory, { recursive: true, force: true });
 });
-
-interface Phone {
-  contexts: AudioContext[];
-  tracks: MediaStreamTrack[];
-  /** Screens kept on: true while it is. */
-  locks: WakeLockSentinel[];
-  /** As long as it is true no context may go on, as in a call. */
-  call: boolean;
-}
-type PhonePage = typeof globalThis & { phone: Phone };
-
-/** Runs in the page: lets a test be the phone. */
-function bePhone(): void {
-  const here: Phone = { contexts: [], tracks: [], locks: [], call: false };
-  Object.assign(globalThis, { phone: here });
-  globalThis.AudioContext = class extends AudioContext {
-    constructor(options?: AudioContextOptions) {
-      super(options);
-      here.contexts.push(this);
-    }
-    override resume(): Promise<void> {
-      return here.call ? Promise.reject(new DOMException("a call", "InvalidStateError")) : super.resume();
-    }
-  };
-  const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-  navigator.mediaDevices.getUserMedia = async (what) => {
-    const media = await open(what);
-    here.tracks.push(...media.getTracks());
-    return media;
-  };
-  const lock = navigator.wakeLock.request.bind(navigator.wakeLock);
-  navigator.wakeLock.request = async (type) => {
-    const made = await lock(type);
-    here.locks.push(made);
-    return made;
-  };
-}
 
 async function open(path = "/"): Promise<void> {
   const context = await browser.newContext({ ...devices["Pixel 7"], permissions: ["microphone"], acceptDownloads: true });

@@ -1,8 +1,11 @@
-// The page in a real WebKit: the microphone, a network that goes, and the recorder.
+// The page in a real WebKit: the microphone, a network that goes, calls, the recorder, files, recordings, a conversation, narrow and dark.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { readTap, tapMicrophone, wavOf } from "./browser.js";
-import { FlakyNetwork, OUT_RATE, type TestServer, decoded, readWav, startServer, writeWav } from "./support.js";
+import { WebSocket } from "ws";
+import { VoxgateClient } from "../client/src/index.js";
+import { axeSource, readTap, runAxe, tapMicrophone, wavOf } from "./browser.js";
+import { type PhonePage, bePhone } from "./phone.js";
+import { FlakyNetwork, OUT_RATE, type TestServer, bytesOf, decoded, noise, readWav, startServer, writeWav } from "./support.js";
 import { WebKitPage } from "./webkit.js";
 
 let server: TestServer;
@@ -63,4 +66,96 @@ test("what its recorder makes is decoded, over a cut too", async () => {
   await page.click("#talk");
   await page.until(said, "^Kept: .* all of it");
   assert.ok((await newest(2)).some((x) => Math.abs(x) > 3_000));
+});
+
+test("a call takes the microphone away, and it goes on afterwards", async () => {
+  await page.goto(url);
+  await page.until(lineIs, "open");
+  await page.evaluate(bePhone);
+  await page.evaluate(tapMicrophone);
+  await page.click("#talk");
+  await page.until(secondsOver, "acked", 1);
+  await page.evaluate(async () => {
+    const { phone } = globalThis as PhonePage;
+    phone.call = true;
+    await phone.contexts.at(-1)!.suspend();
+  });
+  await page.until(said, "taken the microphone away");
+  network.away = true;
+  await new Promise((resolve) => setTimeout(resolve, 2_000)); // so long is the call
+  network.away = false;
+  await page.evaluate(() => {
+    (globalThis as PhonePage).phone.call = false;
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await page.until(secondsOver, "acked", 3);
+  await page.click("#talk");
+  await page.until(said, "^Kept: .* all of it; for .* the device gave no sound");
+  assert.deepEqual(await newest(3), await decoded(server, writeWav(wavOf(await page.evaluate(readTap)))));
+});
+
+test("a file that is dropped is streamed; recordings are listed, played to their end, and deleted", async () => {
+  await page.goto(url);
+  await page.until(lineIs, "open");
+  await page.click("input[name=pace][value=once]");
+  const sound = writeWav({ rate: 48_000, channels: 1, samples: noise(2, 48_000) });
+  await page.evaluate((base64) => {
+    const data = new DataTransfer();
+    data.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], "two seconds.wav", { type: "audio/wav" }));
+    document.getElementById("drop")!.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+  }, Buffer.from(sound).toString("base64"));
+  await page.until(() => /0:02, kept/.test(document.getElementById("transfers")!.textContent!));
+  assert.deepEqual(await newest(4), await decoded(server, sound));
+  await page.click("#recordings .play");
+  await page.until(() => (document.getElementById("player") as HTMLAudioElement).ended);
+  const played = await page.evaluate(() => (document.getElementById("player") as HTMLAudioElement).played.end(0));
+  assert.ok(Math.abs(played - 2) < 0.05, `${played} of 2 s were played`);
+  await page.evaluate(() => void (globalThis.confirm = () => true));
+  await page.click("#recordings button[aria-label^=Delete]");
+  await page.until((n) => document.querySelectorAll("#recordings li").length === n, 3);
+});
+
+test("who is there, who types, what is written, and hearing who speaks", async () => {
+  const grace = new VoxgateClient({ url: server.url, clientId: "grace", WebSocket });
+  await grace.connect();
+  await grace.join("team");
+  await page.goto(`${url}?client_id=ada&conversation_id=team`);
+  await page.until(() => [...document.querySelectorAll("#people li")].map((l) => l.textContent).join() === "ada (you),grace");
+  const typed = new Promise((resolve) => grace.on("typing", (e) => e.active && resolve(e.from.client_id)));
+  const written = new Promise((resolve) => grace.on("message", (e) => resolve(e.content)));
+  await page.type("#text", "Can you hear me?");
+  assert.equal(await typed, "ada");
+  await page.click("#write button");
+  assert.deepEqual(await written, { text: "Can you hear me?" });
+  await grace.say("team", { text: "I can" });
+  await page.until(() => /I can/.test(document.getElementById("messages")!.textContent!));
+
+  await page.click("#listen");
+  const stream = grace.openStream({ format: { encoding: "pcm_s16le", sample_rate: OUT_RATE, channels: 1 }, conversationId: "team" });
+  const speaks = setInterval(() => stream.push(bytesOf(noise(1, OUT_RATE).slice(0, OUT_RATE / 10))), 100);
+  await page.until((n) => Number(document.body.dataset["heard"]) > n, OUT_RATE);
+  await page.until(() => document.querySelector("#people li[data-speaking]")?.getAttribute("data-name") === "grace");
+  clearInterval(speaks);
+  await stream.end();
+  grace.close();
+});
+
+test("it is as wide as a phone, and bars nobody, light and dark", async () => {
+  const dark = await WebKitPage.open(url, { dark: true });
+  try {
+    for (const [one, scheme] of [[page, "light"], [dark, "dark"]] as const) {
+      await one.goto(`${url}?conversation_id=team`);
+      await one.until(lineIs, "open");
+      assert.equal(await one.evaluate((s) => matchMedia(`(prefers-color-scheme: ${s})`).matches, scheme), true, scheme);
+      await one.run(axeSource());
+      for (const width of [390, 1_280]) {
+        const wide = await one.resize(width, 900);
+        assert.ok(width > 1_000 || wide < 450, `the window is ${wide} wide`);
+        assert.ok((await one.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, `${scheme}, ${width}`);
+        assert.deepEqual(await one.evaluate(runAxe), [], `${scheme}, ${width}`);
+      }
+    }
+  } finally {
+    await dark.close();
+  }
 });

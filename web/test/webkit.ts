@@ -16,11 +16,12 @@ export class WebKitPage {
     private readonly children: ChildProcess[],
   ) {}
 
-  static async open(url: string): Promise<WebKitPage> {
+  /** `dark`: as where the whole desk is dark. */
+  static async open(url: string, { dark = false } = {}): Promise<WebKitPage> {
     const screen = spawn("Xvfb", ["-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp"], { stdio: ["ignore", "pipe", "ignore"] });
     const display = await firstLine(screen, "xvfb");
     const port = await freePort();
-    const driver = spawn("WebKitWebDriver", [`--port=${port}`], { env: { ...process.env, DISPLAY: `:${display}` }, stdio: "ignore" });
+    const driver = spawn("WebKitWebDriver", [`--port=${port}`], { env: { ...process.env, DISPLAY: `:${display}`, ...(dark && { GTK_THEME: "Adwaita:dark" }) }, stdio: "ignore" });
     await once(driver, "spawn").catch(() => missing("webkit2gtk-driver"));
     const root = `http://127.0.0.1:${port}`;
     const capabilities = { alwaysMatch: { "webkitgtk:browserOptions": { args: ARGS } } };
@@ -44,6 +45,22 @@ export class WebKitPage {
     return answer.value;
   }
 
+  /** Runs a script in the page, as one that the page itself had loaded. */
+  async run(script: string): Promise<void> {
+    await call("POST", `${this.session}/execute/sync`, { script, args: [] });
+  }
+
+  /** Types as a person does. */
+  async type(selector: string, text: string): Promise<void> {
+    await call("POST", `${await this.#element(selector)}/value`, { text });
+  }
+
+  /** Makes the window so large; answers with how wide the page is then. */
+  async resize(width: number, height: number): Promise<number> {
+    await call("POST", `${this.session}/window/rect`, { width, height });
+    return this.evaluate(() => innerWidth);
+  }
+
   /** Waits until it is true in the page. */
   async until<A extends unknown[]>(holds: (...args: A) => boolean, ...args: A): Promise<void> {
     await patiently(async () => {
@@ -53,8 +70,12 @@ export class WebKitPage {
 
   /** Clicks as a person does: it counts as his act. */
   async click(selector: string): Promise<void> {
+    await call("POST", `${await this.#element(selector)}/click`, {});
+  }
+
+  async #element(selector: string): Promise<string> {
     const found = await call<Record<string, string>>("POST", `${this.session}/element`, { using: "css selector", value: selector });
-    await call("POST", `${this.session}/element/${Object.values(found)[0]}/click`, {});
+    return `${this.session}/element/${Object.values(found)[0]}`;
   }
 
   async close(): Promise<void> {
