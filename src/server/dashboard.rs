@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 
 /// Name, type and text of every file.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("index.html", "text/html; charset=utf-8", include_str!("../../web/dashboard/index.html")),
     ("dashboard.css", "text/css; charset=utf-8", include_str!("../../web/dashboard/dashboard.css")),
     ("dashboard.js", "text/javascript; charset=utf-8", include_str!("../../web/dashboard/dashboard.js")),
@@ -16,6 +16,7 @@ const FILES: [(&str, &str, &str); 9] = [
     ("charts.js", "text/javascript; charset=utf-8", include_str!("../../web/dashboard/charts.js")),
     ("tables.js", "text/javascript; charset=utf-8", include_str!("../../web/dashboard/tables.js")),
     ("words.js", "text/javascript; charset=utf-8", include_str!("../../web/dashboard/words.js")),
+    ("language.js", "text/javascript; charset=utf-8", include_str!("../../web/dashboard/language.js")),
     ("uPlot.min.css", "text/css; charset=utf-8", include_str!("../../web/dashboard/vendor/uPlot.min.css")),
     (
         "uPlot.iife.min.js",

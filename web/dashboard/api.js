@@ -31,10 +31,13 @@ export async function ask(path, method = "GET") {
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
+const PING_EVERY_MS = 5_000;
+/** So long a silence, though it was asked, means that the line is dead: nobody tells who walked out of a Wi-Fi, or slept. */
+const DEAD_AFTER_MS = 10_000;
 
 /** A socket that stays open and subscribed from `start` to `stop`. `on(message)` gets every message, `state(text, kind)` how it is. */
 export function subscription(events, on, state) {
-  let socket, timer, wait = FIRST_WAIT_MS;
+  let socket, timer, heart, heardAt, wait = FIRST_WAIT_MS;
   const open = () => {
     clearTimeout(timer);
     const url = new URL("ws?client_id=dashboard", root);
@@ -42,8 +45,10 @@ export function subscription(events, on, state) {
     const protocols = token.get() ? ["voxgate.v1", `bearer.${token.get()}`] : ["voxgate.v1"];
     const mine = (socket = new WebSocket(url, protocols));
     state("connecting", "");
+    heardAt = Date.now();
     mine.onmessage = ({ data }) => {
       if (mine !== socket) return;
+      heardAt = Date.now();
       const message = JSON.parse(data);
       if (message.type === "connection_established") {
         wait = FIRST_WAIT_MS;
@@ -56,20 +61,34 @@ export function subscription(events, on, state) {
       }
       on(message);
     };
-    mine.onclose = ({ code }) => {
-      if (mine !== socket) return;
-      // 4000 to 4099: do not come back by yourself.
-      if (code >= 4000 && code < 4100) return state(`closed: ${code}`, "bad");
-      state("reconnecting", "warn");
-      timer = setTimeout(open, wait * (0.5 + Math.random() / 2));
-      wait = Math.min(wait * 2, LONGEST_WAIT_MS);
-    };
+    mine.onclose = ({ code }) => mine === socket && gone(code);
+  };
+  const gone = (code) => {
+    socket = undefined;
+    // 4000 to 4099: do not come back by yourself.
+    if (code >= 4000 && code < 4100) return state(`closed: ${code}`, "bad");
+    state("reconnecting", "warn");
+    timer = setTimeout(open, wait * (0.5 + Math.random() / 2));
+    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+  };
+  const beat = () => {
+    if (!socket) return;
+    if (Date.now() - heardAt > DEAD_AFTER_MS) {
+      socket.close();
+      gone(1006);
+    } else if (socket.readyState === WebSocket.OPEN) socket.send('{"type":"ping"}');
   };
   const stop = () => {
     clearTimeout(timer);
+    clearInterval(heart);
     const old = socket;
     socket = undefined;
     old?.close(1000);
   };
-  return { start: () => (stop(), open()), stop };
+  const start = () => {
+    stop();
+    open();
+    heart = setInterval(beat, PING_EVERY_MS);
+  };
+  return { start, stop };
 }

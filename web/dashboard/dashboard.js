@@ -167,6 +167,10 @@ $("sign-out").onclick = () => leave(null);
 // A page that is gone is no connection that may come back.
 addEventListener("pagehide", socket.stop);
 addEventListener("pageshow", (event) => event.persisted && inside && socket.start());
+// Who comes back to it wants to see now what is now, and a network that is back need not be waited for.
+for (const [target, event] of [[document, "visibilitychange"], [window, "online"]]) {
+  target.addEventListener(event, () => inside && !document.hidden && socket.start());
+}
 setInterval(() => inside && !document.hidden && loadHistory(), HISTORY_EVERY_MS);
 setInterval(() => inside && !document.hidden && (loadParts(), loadConnections()), PARTS_EVERY_MS);
 

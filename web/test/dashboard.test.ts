@@ -1,11 +1,11 @@
 // The dashboard in a real Chromium, against the real server under a little load.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import type { Browser, Page } from "playwright-core";
+import { type Browser, type Page, devices } from "playwright-core";
 import { WebSocket } from "ws";
 import { type ClientOptions, VoxgateClient } from "../client/src/index.js";
 import { AWAY, barriers, openBrowser, overflows, watch } from "./browser.js";
-import { type TestServer, bytesOf, noise, startServer, tokenFor } from "./support.js";
+import { FlakyNetwork, type TestServer, bytesOf, noise, startServer, tokenFor } from "./support.js";
 
 const SECRET = "a secret of tests that is long enough for HS256";
 const faults: string[] = [];
@@ -52,6 +52,24 @@ test("what happens is seen: connections, streams, audio, and errors by kind on a
   await stream.write(bytesOf(noise(20, 16_000)));
   for (let i = 0; i < 3; i++) await assert.rejects(client.request({ type: "leave_conversation", conversation_id: "nowhere" }, "conversation_left"));
   await assert.rejects(client.request({ type: "join_conversation", conversation_id: "no such name" }, "conversation_joined"));
+
+  const charts = await page.locator("#charts [role=group]").evaluateAll((all) => all.map((chart) => {
+    const lines = [...chart.querySelectorAll(".u-series th")].slice(1).map((line) => line.textContent); // after the time
+    return `${chart.getAttribute("aria-label")}: ${lines.join(", ")}`;
+  }));
+  for (const wanted of [
+    "Connections: connected, recovering",
+    "Streams: open, being recorded",
+    "Audio decoded, seconds a second: audio",
+    "Acknowledgement latency: p50, p95, p99",
+    "Bytes a second: in, out",
+    "Waiting in outbound queues: bytes",
+    "Audio waiting and dropped: waiting, dropped a second",
+    "Processor: this process, of a core, machine",
+    "Memory: process, reserved by streams",
+  ]) assert.ok(charts.includes(wanted), `${wanted}: ${charts.join("; ")}`);
+  const parts = await page.locator("#parts li").allTextContents();
+  for (const part of [/^store: healthy/, /^recorder: healthy/, /^breaker recorder: closed/]) assert.ok(parts.some((p) => part.test(p)), `${part}: ${parts.join("; ")}`);
 
   const row = page.getByRole("row").filter({ hasText: "ada" }).first();
   await row.getByText("open").waitFor();
@@ -121,5 +139,27 @@ test("where a token is wanted, an administrator's opens it and nobody else's, an
   assert.equal(new URL(linked.url()).hash, "", "the token does not stay in the address");
   await linked.context().close();
   someone.close();
+  assert.deepEqual(faults, []);
+});
+
+test("on a phone it notices that it walked out of the Wi-Fi, and is live again as soon as it is back", async () => {
+  const network = await new FlakyNetwork(open.port).open();
+  const context = await browser.newContext(devices["Pixel 7"]);
+  const page = watch(await context.newPage(), faults);
+  await page.goto(`http://127.0.0.1:${network.port}/monitoring/dashboard`);
+  const live = page.locator("#live");
+  await live.getByText("live").waitFor();
+  network.away = true;
+  await live.getByText("reconnecting").waitFor({ timeout: 20_000 });
+  network.away = false;
+  await page.evaluate(() => dispatchEvent(new Event("online")));
+  await live.getByText("live").waitFor({ timeout: 2_000 });
+  await page.locator("#problems").waitFor({ state: "hidden" });
+  await page.getByRole("button", { name: "1 h", exact: true }).tap();
+  await page.locator('#charts[data-seconds="3600"]').waitFor();
+  assert.deepEqual(await barriers(page), []);
+  assert.deepEqual(await overflows(page, 800), []);
+  await context.close();
+  network.close();
   assert.deepEqual(faults, []);
 });

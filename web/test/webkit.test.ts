@@ -159,3 +159,23 @@ test("it is as wide as a phone, and bars nobody, light and dark", async () => {
     await dark.close();
   }
 });
+
+test("the dashboard is live, draws, is as wide as a phone, and bars nobody", async () => {
+  await page.goto(`${server.url}/monitoring/dashboard`);
+  await page.until(() => document.getElementById("live")!.textContent === "live");
+  await page.until(() => document.querySelectorAll("#connections tbody tr").length > 0);
+  await page.until(() => [...document.querySelectorAll("#charts canvas")].length >= 12);
+  // A line that grows: there is a point a second.
+  await page.until(() => /^\d/.test(document.querySelector("[aria-label='Memory'] .u-series:nth-child(2) .u-value")!.textContent!));
+  const drawn = await page.evaluate(() => {
+    const canvas = document.querySelector<HTMLCanvasElement>("[aria-label='Memory'] canvas")!;
+    return canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height).data.some((x) => x > 0);
+  });
+  assert.ok(drawn);
+  await page.run(axeSource());
+  for (const width of [390, 1_280]) {
+    await page.resize(width, 900);
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0, `${width}`);
+    assert.deepEqual(await page.evaluate(runAxe), [], `${width}`);
+  }
+});
