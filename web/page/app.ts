@@ -35,6 +35,12 @@ const memory = {
   set rawVoice(on: boolean) {
     localStorage.setItem("voxgate.raw", on ? "1" : "0");
   },
+  get savesData(): boolean {
+    return localStorage.getItem("voxgate.opus") === "1";
+  },
+  set savesData(on: boolean) {
+    localStorage.setItem("voxgate.opus", on ? "1" : "0");
+  },
 };
 
 // A token in the fragment reaches no server; it is taken and wiped off the address.
@@ -52,6 +58,7 @@ const host = {
   client: () => client,
   conversation: () => conversation.id,
   rawVoice: () => memory.rawVoice,
+  savesData: () => memory.savesData,
   recorded: () => void recordings.refresh(),
 };
 const microphone = new Microphone(host);
@@ -97,12 +104,15 @@ function openSettings(): void {
   $<HTMLInputElement>("name").value = memory.name;
   $<HTMLInputElement>("token").value = memory.token;
   $<HTMLInputElement>("raw-voice").checked = memory.rawVoice;
+  $<HTMLInputElement>("saves-data").checked = memory.savesData;
   if (!settings.open) settings.showModal();
 }
+$("saves-data-row").hidden = typeof AudioEncoder !== "function";
 $("settings-open").addEventListener("click", openSettings);
 settings.addEventListener("close", () => {
   if (settings.returnValue !== "save") return;
   memory.rawVoice = $<HTMLInputElement>("raw-voice").checked;
+  memory.savesData = $<HTMLInputElement>("saves-data").checked;
   const name = $<HTMLInputElement>("name").value;
   const token = $<HTMLInputElement>("token").value.trim();
   const same = name === memory.name && token === memory.token && client.state.name !== "closed";

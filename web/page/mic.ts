@@ -9,6 +9,8 @@ export interface MicHost {
   client(): VoxgateClient;
   conversation(): string | null;
   rawVoice(): boolean;
+  /** Whether few bytes matter more than every one of them. */
+  savesData(): boolean;
   recorded(): void;
 }
 
@@ -91,18 +93,18 @@ export class Microphone {
     this.#gives = "live";
     this.#mutedMs = this.#heardMs = this.#firstAt = 0;
     this.#rate = null;
+    this.#wave.reset();
     this.#why = "";
     const plain = this.host.rawVoice() ? { echoCancellation: false, noiseSuppression: false, autoGainControl: false } : {};
     const early: Uint8Array[] = [];
     const capture = await captureMicrophone(
-      { deviceId: this.#device.value, constraints: plain, workletUrl: "page/worklet.js" },
-      ({ bytes, level }) => {
-        if (level && this.#rate) {
-          const ms = (1_000 * bytes.length) / this.#rate;
+      { deviceId: this.#device.value, constraints: plain, workletUrl: "page/worklet.js", encoding: this.host.savesData() ? "opus" : "pcm_s16le" },
+      ({ bytes, level, ms }) => {
+        if (level && ms) {
           this.#firstAt ||= Date.now() - ms;
           this.#heardMs += ms;
           this.#heardAt = Date.now();
-          this.#wave.add(level.peak, bytes.length / this.#rate);
+          this.#wave.add(level.peak, ms / 1_000);
           this.#meter.show(level.peak, Math.sqrt(level.square));
         }
         if (this.#stream) this.#stream.push(bytes);
@@ -111,9 +113,8 @@ export class Microphone {
       },
       { ended: () => void this.#unplugged(), state: (state) => this.#given(state) },
     );
-    const { sample_rate: hz, channels } = capture.format;
-    this.#rate = hz ? hz * (channels ?? 1) * 2 : null;
-    this.#wave.reset();
+    const { encoding, sample_rate: hz, channels } = capture.format;
+    this.#rate = hz && encoding !== "opus" ? hz * (channels ?? 1) * 2 : null;
     this.#base = this.#decoded = 0;
     this.#began = performance.now();
     this.#capture = capture;
@@ -124,8 +125,8 @@ export class Microphone {
     this.#stream = stream;
     early.forEach((bytes) => stream.push(bytes));
     stream.on("progress", () => this.#show());
-    stream.on("acknowledged", (e) => (this.#decoded = e.decoded_ms / 1_000));
-    stream.on("continued", ({ from }) => (this.#base = this.#rate ? from / this.#rate : 0));
+    stream.on("acknowledged", (e) => (this.#decoded = this.#base + e.decoded_ms / 1_000));
+    stream.on("continued", ({ from }) => (this.#base = this.#rate ? from / this.#rate : this.#decoded));
     stream.on("error", (e) => say($("say"), e.message, "bad"));
     void stream.ended.then((ended) => this.#ended(stream, ended !== null));
     this.#awake.wanted = true;
@@ -204,8 +205,9 @@ export class Microphone {
     const p = this.#stream?.progress ?? { pushed: 0, acknowledged: 0, refused: 0 };
     const rate = this.#rate;
     if (rate) return { pushed: p.pushed / rate, acked: p.acknowledged / rate, lost: p.refused / rate };
-    const pushed = this.#capture ? (performance.now() - this.#began) / 1_000 : this.#decoded;
-    return { pushed, acked: p.acknowledged >= p.pushed ? pushed : this.#decoded, lost: 0 };
+    const heard = this.#heardMs > 0 ? this.#heardMs / 1_000 : null;
+    const pushed = heard ?? (this.#capture ? (performance.now() - this.#began) / 1_000 : this.#decoded);
+    return { pushed, acked: p.acknowledged >= p.pushed ? pushed : Math.min(pushed, this.#decoded), lost: 0 };
   }
 
   #facts(): void {

@@ -1,6 +1,7 @@
 // The microphone: samples at the device's own rate from an AudioWorklet, or what MediaRecorder makes where there is none.
 
 import { type CaptureState, watchInterruptions } from "./interruptions.js";
+import { opusEncoder } from "./opus.js";
 import type { Format } from "./protocol.js";
 import { WORKLET_NAME, WORKLET_SOURCE } from "./worklet.js";
 
@@ -8,7 +9,10 @@ export interface CaptureOptions {
   deviceId?: string;
   /** Channels to send; what the device has is mixed to it. */
   channels?: 1 | 2;
-  encoding?: "pcm_s16le" | "pcm_f32le";
+  /** `opus`: bare packets, where the browser can encode them; `pcm_s16le` where it cannot. What is made of it, `format` says. */
+  encoding?: "pcm_s16le" | "pcm_f32le" | "opus";
+  /** Bits a second of `opus`: 32,000 a channel where absent. */
+  bitrate?: number;
   /** `worklet`: samples. `recorder`: what MediaRecorder makes (Opus in WebM, Ogg or MP4). `auto`: the first that is there. */
   method?: "auto" | "worklet" | "recorder";
   /** Milliseconds of a chunk. */
@@ -23,6 +27,8 @@ export interface Chunk {
   bytes: Uint8Array;
   /** Largest size and mean square of the samples, 0 to 1; null from a recorder. */
   level: { peak: number; square: number } | null;
+  /** Milliseconds of sound in it; null from a recorder. */
+  ms: number | null;
 }
 
 export interface Capture {
@@ -94,6 +100,8 @@ function contextFor(media: MediaStream, track: MediaStreamTrack): { context: Aud
   return { context, source: context.createMediaStreamSource(media) };
 }
 
+/** The rate Opus counts in, whatever it was made from. */
+const OPUS_HZ = 48_000;
 /** A context that has not begun to run by then is taken for one that never will: Firefox has such where there is nothing to play on. */
 const RUNS_WITHIN_MS = 2_000;
 
@@ -101,7 +109,7 @@ const RUNS_WITHIN_MS = 2_000;
 async function worklet(
   media: MediaStream,
   track: MediaStreamTrack,
-  { channels = 1, encoding = "pcm_s16le", chunkMs = 20, workletUrl }: CaptureOptions,
+  { channels = 1, encoding: wanted = "pcm_s16le", bitrate, chunkMs = 20, workletUrl }: CaptureOptions,
   onChunk: (chunk: Chunk) => void,
   events: CaptureEvents,
 ): Promise<Capture | null> {
@@ -112,6 +120,9 @@ async function worklet(
   } finally {
     if (!workletUrl) URL.revokeObjectURL(url);
   }
+  const rate = context.sampleRate;
+  const opus = wanted === "opus" ? await opusEncoder({ rate, channels, bitrate }, onChunk, () => events.ended?.()) : null;
+  const encoding = wanted === "opus" && !opus ? "pcm_s16le" : wanted;
   const frames = Math.max(1, Math.round((context.sampleRate * chunkMs) / 1_000));
   const node = new AudioWorkletNode(context, WORKLET_NAME, {
     numberOfInputs: 1,
@@ -119,13 +130,16 @@ async function worklet(
     channelCount: channels,
     channelCountMode: "explicit",
     channelInterpretation: "speakers",
-    processorOptions: { channels, frames, float: encoding === "pcm_f32le" },
+    processorOptions: { channels, frames, float: encoding !== "pcm_s16le" },
   });
   let stopped = () => {};
   const whenStopped = new Promise<void>((resolve) => (stopped = resolve));
   node.port.onmessage = ({ data }: MessageEvent<{ pcm?: ArrayBuffer; peak: number; square: number }>) => {
-    if (data.pcm) onChunk({ bytes: new Uint8Array(data.pcm), level: { peak: data.peak, square: data.square } });
-    else stopped();
+    if (!data.pcm) return stopped();
+    const level = { peak: data.peak, square: data.square };
+    if (opus) return opus.add(data.pcm, level);
+    const frameBytes = channels * (encoding === "pcm_s16le" ? 2 : 4);
+    onChunk({ bytes: new Uint8Array(data.pcm), level, ms: (1_000 * data.pcm.byteLength) / frameBytes / rate });
   };
   source.connect(node).connect(context.destination);
   if (context.state === "suspended") await Promise.race([context.resume(), new Promise((resolve) => setTimeout(resolve, RUNS_WITHIN_MS))]);
@@ -137,13 +151,14 @@ async function worklet(
   }
   const unwatch = watchInterruptions(track, context, (state) => events.state?.(state));
   return {
-    format: { encoding, sample_rate: context.sampleRate, channels },
+    format: { encoding, sample_rate: encoding === "opus" ? OPUS_HZ : rate, channels },
     method: "worklet",
     label: track.label,
     async stop() {
       unwatch();
       node.port.postMessage("stop");
       await Promise.race([whenStopped, patience()]);
+      if (opus) await Promise.race([opus.end(), patience()]);
       media.getTracks().forEach((t) => t.stop());
       source.disconnect();
       context.close().catch(() => {}); // not waited for: one that is interrupted may take until it is no more
@@ -167,7 +182,7 @@ function recorder(
   // Blobs are read one after the other: their order is the stream's.
   let last: Promise<void> = Promise.resolve();
   made.ondataavailable = ({ data }) => {
-    last = last.then(async () => onChunk({ bytes: new Uint8Array(await data.arrayBuffer()), level: null }));
+    last = last.then(async () => onChunk({ bytes: new Uint8Array(await data.arrayBuffer()), level: null, ms: null }));
   };
   const whenStopped = new Promise<void>((resolve) => (made.onstop = () => resolve()));
   made.onerror = () => events.ended?.();
