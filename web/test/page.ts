@@ -165,6 +165,25 @@ export function pageWorksIn(kind: Kind): void {
     assert.deepEqual(faults, []);
   });
 
+  test("who saves data sends Opus, over a cut too, where the browser can encode it", async () => {
+    const page = await openPage(browser, url, faults);
+    await page.evaluate(() => localStorage.setItem("voxgate.opus", "1"));
+    const before = network.bytesUp;
+    await page.getByRole("button", { name: "Start the microphone" }).click();
+    await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 2);
+    network.cut();
+    await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 4);
+    await page.getByRole("button", { name: "Stop the microphone" }).click();
+    await page.getByText(/Kept: .* all of it/).waitFor();
+    const bytesPerSecond = (network.bytesUp - before) / parseFloat((await page.locator("#acked").textContent())!);
+    assert.equal(await page.evaluate(() => typeof AudioEncoder), "function");
+    assert.ok(bytesPerSecond < 9_000, `${bytesPerSecond}`);
+    const kept = readWav(await fetched(page.getByRole("link", { name: /^Download: Microphone/ }).first())).samples;
+    assert.ok(kept.length > 3.5 * OUT_RATE && kept.some((x) => Math.abs(x) > 1_000));
+    await page.context().close();
+    assert.deepEqual(faults, []);
+  });
+
   test("everything can be reached and is named without a mouse and without eyes", async () => {
     const page = await openPage(browser, url, faults);
     const nameless = await page.evaluate(() =>

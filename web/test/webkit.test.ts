@@ -68,6 +68,23 @@ test("what its recorder makes is decoded, over a cut too", async () => {
   assert.ok((await newest(2)).some((x) => Math.abs(x) > 3_000));
 });
 
+test("who saves data sends Opus where it can be encoded, and samples where it cannot", async () => {
+  await page.evaluate(() => localStorage.setItem("voxgate.opus", "1"));
+  await page.goto(url);
+  await page.until(lineIs, "open");
+  const before = network.bytesUp;
+  await page.click("#talk");
+  await page.until(secondsOver, "acked", 2);
+  network.cut();
+  await page.until(secondsOver, "acked", 4);
+  await page.click("#talk");
+  await page.until(said, "^Kept: .* all of it");
+  const encodes = await page.evaluate(() => typeof AudioEncoder === "function");
+  if (encodes) assert.ok(network.bytesUp - before < 50_000, `${network.bytesUp - before} bytes`);
+  assert.ok((await newest(3)).some((x) => Math.abs(x) > 3_000));
+  await page.evaluate(() => localStorage.removeItem("voxgate.opus"));
+});
+
 test("a call takes the microphone away, and it goes on afterwards", async () => {
   await page.goto(url);
   await page.until(lineIs, "open");
@@ -91,7 +108,7 @@ test("a call takes the microphone away, and it goes on afterwards", async () => 
   await page.until(secondsOver, "acked", 3);
   await page.click("#talk");
   await page.until(said, "^Kept: .* all of it; for .* the device gave no sound");
-  assert.deepEqual(await newest(3), await decoded(server, writeWav(wavOf(await page.evaluate(readTap)))));
+  assert.deepEqual(await newest(4), await decoded(server, writeWav(wavOf(await page.evaluate(readTap)))));
 });
 
 test("a file that is dropped is streamed; recordings are listed, played to their end, and deleted", async () => {
@@ -105,14 +122,14 @@ test("a file that is dropped is streamed; recordings are listed, played to their
     document.getElementById("drop")!.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
   }, Buffer.from(sound).toString("base64"));
   await page.until(() => /0:02, kept/.test(document.getElementById("transfers")!.textContent!));
-  assert.deepEqual(await newest(4), await decoded(server, sound));
+  assert.deepEqual(await newest(5), await decoded(server, sound));
   await page.click("#recordings .play");
   await page.until(() => (document.getElementById("player") as HTMLAudioElement).ended);
   const played = await page.evaluate(() => (document.getElementById("player") as HTMLAudioElement).played.end(0));
   assert.ok(Math.abs(played - 2) < 0.05, `${played} of 2 s were played`);
   await page.evaluate(() => void (globalThis.confirm = () => true));
   await page.click("#recordings button[aria-label^=Delete]");
-  await page.until((n) => document.querySelectorAll("#recordings li").length === n, 3);
+  await page.until((n) => document.querySelectorAll("#recordings li").length === n, 4);
 });
 
 test("who is there, who types, what is written, and hearing who speaks", async () => {

@@ -70,6 +70,8 @@ export class WebKitPage {
 
   /** Clicks as a person does: it counts as his act. */
   async click(selector: string): Promise<void> {
+    // The driver scrolls no further than to the window's edge, and takes what lies half behind it for out of reach.
+    await this.evaluate((s) => document.querySelector(s)?.scrollIntoView({ block: "center" }), selector);
     await call("POST", `${await this.#element(selector)}/click`, {});
   }
 
