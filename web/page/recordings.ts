@@ -22,6 +22,7 @@ export class Recordings {
   #playing = "";
   /** What was read, by id; and where to read on. */
   #known = new Map<string, Recording>();
+  #rows = new Map<string, HTMLLIElement>();
 
   constructor(private readonly token: () => string) {
     $("refresh").addEventListener("click", () => void this.refresh());
@@ -63,7 +64,19 @@ export class Recordings {
     const newest = [...this.#known.values()].sort((a, b) => b.created_at_ms - a.created_at_ms).slice(0, SHOWN);
     $("recordings-note").hidden = newest.length > 0;
     say($("recordings-note"), "Nothing recorded yet.");
-    $("recordings").replaceChildren(...newest.map((r) => this.#row(r)));
+    // What stands there already stays what it is: somebody's finger or focus may be on it.
+    const list = $("recordings");
+    const rows = new Map<string, HTMLLIElement>();
+    newest.forEach((r, i) => {
+      const key = [r.id, r.state, r.samples, r.bytes, this.token()].join();
+      const row = this.#rows.get(key) ?? this.#row(r);
+      rows.set(key, row);
+      if (this.#playing === r.id) row.setAttribute("aria-current", "true");
+      else row.removeAttribute("aria-current");
+      if (list.children[i] !== row) list.insertBefore(row, list.children[i] ?? null);
+    });
+    while (list.children.length > newest.length) list.lastElementChild?.remove();
+    this.#rows = rows;
   }
 
   #row(r: Recording): HTMLLIElement {
@@ -78,9 +91,7 @@ export class Recordings {
     remove.disabled = running;
     const what = running ? "still running" : `${clock(r.samples / Math.max(1, r.sample_rate))} · ${size(r.bytes)}`;
     const words = el("div", {}, el("strong", {}, title(r.stream_id)), el("small", {}, `${when} · ${what} · ${r.client_id}`));
-    const row = el("li", { "data-id": r.id }, play, words, el("div", { class: "acts" }, load, remove));
-    if (this.#playing === r.id) row.setAttribute("aria-current", "true");
-    return row;
+    return el("li", { "data-id": r.id }, play, words, el("div", { class: "acts" }, load, remove));
   }
 
   #play(id: string): void {

@@ -142,8 +142,10 @@ export function pageWorksIn(kind: Kind): void {
     await page.locator("#transfers li", { hasText: "letter.txt" }).locator("[data-tone=bad]").waitFor();
 
     const list = page.getByRole("listitem").filter({ has: page.getByRole("button", { name: /^Play: memo,/ }) });
-    await list.getByRole("button", { name: /^Play/ }).click();
+    await list.getByRole("button", { name: /^Play/ }).press("Enter");
     await page.waitForFunction(() => (document.getElementById("player") as HTMLAudioElement).currentTime > 0.2);
+    await Promise.all([page.waitForResponse(/api\/recordings\?/), page.evaluate(() => document.getElementById("refresh")!.click())]);
+    assert.match((await page.evaluate(() => document.activeElement?.getAttribute("aria-label"))) ?? "", /^Play: memo,/, "the keyboard keeps its place");
     page.on("dialog", (d) => void d.accept());
     const before = await page.locator("#recordings li").count();
     await list.getByRole("button", { name: /^Delete/ }).click();
