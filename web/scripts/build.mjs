@@ -1,7 +1,7 @@
 // Builds what the server embeds (dist/) and, with "client", the package (client/dist/).
 // Usage: node scripts/build.mjs [client] [--check]   --check: fails where dist/ is not what the sources make.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
 
 const web = new URL("..", import.meta.url).pathname;
@@ -27,7 +27,9 @@ async function page() {
 
 async function client() {
   const out = `${web}client/dist`;
+  rmSync(out, { recursive: true, force: true });
   mkdirSync(out, { recursive: true });
+  for (const licence of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(`${web}../${licence}`, `${web}client/${licence}`);
   await build({ entryPoints: [`${web}client/src/index.ts`], outfile: `${out}/index.js`, bundle: true, format: "esm", target: "es2022", sourcemap: true, logLevel: "warning" });
   writeFileSync(`${out}/worklet.js`, await worklet());
   const tsc = spawnSync(process.execPath, [`${web}node_modules/typescript/bin/tsc`, "-p", `${web}client`], { stdio: "inherit" });

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, type Page, chromium, firefox } from "playwright-core";
+import { type Browser, type BrowserContextOptions, type Page, chromium, firefox } from "playwright-core";
 import type { Wav } from "./support.js";
 
 export type Kind = "chromium" | "firefox";
@@ -90,9 +90,9 @@ export function watch(page: Page, faults: string[], expected = AWAY): Page {
   return page;
 }
 
-/** The page as a new visitor has it. Its complaints are collected. */
-export async function openPage(browser: Browser, url: string, faults: string[]): Promise<Page> {
-  const context = await browser.newContext({ ...(browser.browserType().name() === "chromium" && { permissions: ["microphone"] }), acceptDownloads: true });
+/** The page as a new visitor has it, on what device he may have. Its complaints are collected. */
+export async function openPage(browser: Browser, url: string, faults: string[], device: BrowserContextOptions = {}): Promise<Page> {
+  const context = await browser.newContext({ ...device, ...(browser.browserType().name() === "chromium" && { permissions: ["microphone"] }), acceptDownloads: true });
   const page = watch(await context.newPage(), faults);
   // On the blank page before it there is no storage.
   await page.addInitScript(() => void (self.origin !== "null" && localStorage.setItem("voxgate.raw", "1")));

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Page } from "playwright-core";
+import { type Page, devices } from "playwright-core";
 import { WebSocket } from "ws";
 import { VoxgateClient } from "../client/src/index.js";
 import { openBrowser, openPage } from "./browser.js";
@@ -64,10 +64,10 @@ async function before(): Promise<void> {
 
 async function scene(scheme: "light" | "dark", width: number, height: number, away: boolean, name: string): Promise<void> {
   const room = { "page-light": "studio", "page-dark": "choir", "page-phone": "field" }[name] ?? name;
-  const page = await openPage(browser, `http://127.0.0.1:${network.port}/?client_id=ada&conversation_id=${room}`, faults);
+  const page = await openPage(browser, `http://127.0.0.1:${network.port}/?client_id=ada&conversation_id=${room}`, faults, name === "page-phone" ? devices["Pixel 7"] : {});
   const other = await openPage(browser, `${server.url}/?client_id=grace&conversation_id=${room}`, faults);
   await page.emulateMedia({ colorScheme: scheme });
-  await page.setViewportSize({ width, height });
+  if (width > 600) await page.setViewportSize({ width, height });
   await other.getByRole("textbox", { name: "Your message" }).fill("Good morning. I can hear you well.");
   await other.keyboard.press("Enter");
   await page.getByRole("log").getByText("Good morning").waitFor();
@@ -86,6 +86,7 @@ async function scene(scheme: "light" | "dark", width: number, height: number, aw
   await page.locator("#line[data-state=open]").waitFor();
   await page.getByRole("button", { name: "Stop the microphone" }).click();
   await page.getByText(/Kept:/).waitFor();
+  await page.locator("#transfers").getByText(/kept$/).waitFor();
   await page.context().close();
   await other.context().close();
 }
@@ -121,6 +122,15 @@ async function dashboard(): Promise<void> {
   await page.goto(`${server.url}/monitoring/dashboard`);
   await load();
   await page.screenshot({ path: join(out, "dashboard.png"), fullPage: true });
+  for (const [name, more] of [["dashboard-dark", { viewport: { width: 1_400, height: 1_000 } }], ["dashboard-phone", devices["Pixel 7"]]] as const) {
+    // As somebody has it who looks while it is at work.
+    const another = await (await browser.newContext({ ...more, colorScheme: "dark" })).newPage();
+    await another.goto(`${server.url}/monitoring/dashboard`);
+    await another.locator("#connections tbody tr").first().waitFor();
+    await another.waitForTimeout(2_500); // a point or two of its own
+    await another.screenshot({ path: join(out, `${name}.png`), fullPage: true });
+    await another.context().close();
+  }
   await context.close();
 }
 
