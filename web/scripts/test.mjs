@@ -1,4 +1,4 @@
-// Bundles the tests named on the command line (all where none is named) and runs them: node scripts/test.mjs [unit|server|chromium|firefox|webkit|dashboard ...]
+// Bundles the tests named on the command line (all where none is named) and runs them: node scripts/test.mjs [unit|server|chromium|firefox|webkit|phone|opus|meeting|dashboard|package|types ...]
 import { spawnSync } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
 import { build } from "esbuild";
