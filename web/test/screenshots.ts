@@ -81,8 +81,9 @@ async function scene(scheme: "light" | "dark", width: number, height: number, aw
     await page.waitForFunction(() => parseFloat(document.getElementById("waiting")!.textContent!) > 3);
   }
   if (!away) await other.getByRole("textbox", { name: "Your message" }).pressSequentially("The level is");
-  // Of a phone all of the page; a full one of an emulated phone has an empty end.
-  await (width < 600 ? page.locator("body") : page).screenshot({ path: join(out, `${name}.png`) });
+  // Of a phone all of the page: a full picture of an emulated one has an empty end.
+  if (width < 600) await page.setViewportSize({ width: 412, height: await page.evaluate(() => document.documentElement.scrollHeight) });
+  await page.screenshot({ path: join(out, `${name}.png`) });
   network.down = false;
   await page.locator("#line[data-state=open]").waitFor();
   await page.getByRole("button", { name: "Stop the microphone" }).click();
