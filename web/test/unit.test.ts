@@ -6,6 +6,7 @@ import { base64 } from "../client/src/base64.js";
 import { retryAfter } from "../client/src/close.js";
 import { Emitter } from "../client/src/emitter.js";
 import { tagged } from "../client/src/frames.js";
+import { watchSurroundings } from "../client/src/surroundings.js";
 import type { AudioEndedEvent, AudioReceivedEvent, AudioStartedEvent, ClientMessage, ErrorEvent, ListenedStream, ListeningEvent } from "../client/src/protocol.js";
 import { compare, follow } from "./sound.js";
 import { noise } from "./support.js";
@@ -300,4 +301,30 @@ test("a listener hears a stream to its last frame, though the news that it is ov
   changed([grace as ListenedStream], []);
   frame(4);
   assert.deepEqual(heard, [0, 1, 2, 104]);
+});
+
+test("a page that is seen again and another kind of network are hints; an estimate of speed, and what comes after the end, are none", () => {
+  const page = Object.assign(new EventTarget(), { visibilityState: "hidden" });
+  const connection = Object.assign(new EventTarget(), { type: "wifi" });
+  const here = Object.assign(new EventTarget(), { document: page, navigator: { connection } });
+  const names = ["document", "navigator", "addEventListener"] as const;
+  const before = names.map((n) => Object.getOwnPropertyDescriptor(globalThis, n));
+  names.forEach((n) => Object.defineProperty(globalThis, n, { value: n === "addEventListener" ? here.addEventListener.bind(here) : here[n], configurable: true }));
+  let hints = 0;
+  const end = watchSurroundings(() => (hints += 1));
+  const after = (target: EventTarget, event: string) => (target.dispatchEvent(new Event(event)), hints);
+  try {
+    assert.equal(after(page, "visibilitychange"), 0, "it went away");
+    page.visibilityState = "visible";
+    assert.equal(after(page, "visibilitychange"), 1);
+    assert.equal(after(connection, "change"), 1, "no other kind");
+    connection.type = "cellular";
+    assert.equal(after(connection, "change"), 2);
+    assert.deepEqual(["online", "offline", "pageshow"].map((event) => after(here, event)), [3, 4, 5]);
+    assert.equal(after(page, "resume"), 6);
+    end();
+    assert.equal(after(here, "online"), 6);
+  } finally {
+    names.forEach((n, i) => (before[i] ? Object.defineProperty(globalThis, n, before[i] as PropertyDescriptor) : Reflect.deleteProperty(globalThis, n)));
+  }
 });
