@@ -34,6 +34,8 @@ const LONGEST_WAIT_MS = 15_000;
 const PING_EVERY_MS = 5_000;
 /** So long a silence, though it was asked, means that the line is dead: nobody tells who walked out of a Wi-Fi, or slept. */
 const DEAD_AFTER_MS = 10_000;
+/** What was heard within so long says that the line lives. */
+const FRESH_MS = 3_000;
 
 /** A socket that stays open and subscribed from `start` to `stop`. `on(message)` gets every message, `state(text, kind)` how it is. */
 export function subscription(events, on, state) {
@@ -90,5 +92,9 @@ export function subscription(events, on, state) {
     open();
     heart = setInterval(beat, PING_EVERY_MS);
   };
-  return { start, stop };
+  /** There is a reason to look: begins anew, but where something was heard just now. */
+  const wake = () => {
+    if (!socket || Date.now() - heardAt > FRESH_MS) start();
+  };
+  return { start, stop, wake };
 }

@@ -169,7 +169,7 @@ addEventListener("pagehide", socket.stop);
 addEventListener("pageshow", (event) => event.persisted && inside && socket.start());
 // Who comes back to it wants to see now what is now, and a network that is back need not be waited for.
 for (const [target, event] of [[document, "visibilitychange"], [window, "online"]]) {
-  target.addEventListener(event, () => inside && !document.hidden && socket.start());
+  target.addEventListener(event, () => inside && !document.hidden && socket.wake());
 }
 setInterval(() => inside && !document.hidden && loadHistory(), HISTORY_EVERY_MS);
 setInterval(() => inside && !document.hidden && (loadParts(), loadConnections()), PARTS_EVERY_MS);
