@@ -1,9 +1,10 @@
 //! One speaker to a thousand listeners over real sockets, against a program that does nothing but write the same bytes to as many
 //! sockets at the same times. CPU time of each as the scheduler counts it; the readers are this process, on another core.
-//! Linux only; `taskset -c 1 cargo bench --bench listeners`.
+//! A reader that sleeps is woken by the writer, on the writer's time, and the slower the writer the oftener: so the readers are measured
+//! both asleep between frames and awake all the time, as a network card is. Linux only; `taskset -c 1 cargo bench --bench listeners`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
@@ -43,16 +44,12 @@ fn main() {
     }
 }
 
-/// The yardstick: accepts, then every 20 ms one write to each socket.
+/// The yardstick: answers each client as a server does, then every 20 ms one write to each socket.
 fn bare() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     println!("{}", listener.local_addr().unwrap());
     std::io::stdout().flush().unwrap();
-    let mut sockets: Vec<_> = (0..LISTENERS).map(|_| listener.accept().unwrap().0).collect();
-    for s in &sockets {
-        s.set_nodelay(true).unwrap();
-        s.set_nonblocking(true).unwrap();
-    }
+    let mut sockets: Vec<_> = (0..LISTENERS).map(|_| answered(listener.accept().unwrap().0)).collect();
     let frame = [7_u8; FRAME_BYTES];
     let mut due = Instant::now();
     loop {
@@ -64,22 +61,49 @@ fn bare() {
     }
 }
 
+/// Reads the handshake, answers it, reads what the client says next.
+fn answered(mut socket: std::net::TcpStream) -> std::net::TcpStream {
+    socket.set_nodelay(true).unwrap();
+    let (mut head, mut buf) = (Vec::new(), [0; 1_024]);
+    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
+        let n = socket.read(&mut buf).unwrap();
+        head.extend_from_slice(&buf[..n]);
+    }
+    socket.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+    assert!(socket.read(&mut buf).unwrap() > 0, "a client says what it listens to");
+    socket.set_nonblocking(true).unwrap();
+    socket
+}
+
 async fn compare() {
     for run in 1..=RUNS {
-        let (child, addr) = start(&std::env::current_exe().unwrap().to_string_lossy(), &["bare"]);
-        let (bare, bare_frames) = measure(&child, addr, false).await;
-        drop(child);
-        let data = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-        let (bind, dir) = (port.to_string(), data.path().to_string_lossy().into_owned());
-        let child = spawn(env!("CARGO_BIN_EXE_voxgate"), &["serve", "--bind", &bind, "--data-dir", &dir]);
-        let (server, server_frames) = measure(&child, port, true).await;
-        drop(child);
-        println!(
-            "run {run}: bare writes {bare:.2} us a frame ({bare_frames} frames), voxgate {server:.2} us ({server_frames}): {:.2} x",
-            server / bare
-        );
+        compare_once(run, "readers that sleep").await;
     }
+    let awake = tokio::task::spawn_local(async {
+        loop {
+            tokio::task::yield_now().await;
+        }
+    });
+    for run in 1..=RUNS {
+        compare_once(run, "readers that never sleep").await;
+    }
+    awake.abort();
+}
+
+async fn compare_once(run: usize, readers: &str) {
+    let (child, addr) = start(&std::env::current_exe().unwrap().to_string_lossy(), &["bare"]);
+    let (bare, bare_frames) = measure(&child, addr, false).await;
+    drop(child);
+    let data = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let (bind, dir) = (port.to_string(), data.path().to_string_lossy().into_owned());
+    let child = spawn(env!("CARGO_BIN_EXE_voxgate"), &["serve", "--bind", &bind, "--data-dir", &dir]);
+    let (server, server_frames) = measure(&child, port, true).await;
+    drop(child);
+    println!(
+        "{readers}, run {run}: bare writes {bare:.2} us a frame ({bare_frames} frames), voxgate {server:.2} us ({server_frames}): {:.2} x",
+        server / bare
+    );
 }
 
 fn spawn(program: &str, args: &[&str]) -> Running {
@@ -95,16 +119,14 @@ fn start(program: &str, args: &[&str]) -> (Running, SocketAddr) {
 }
 
 /// CPU microseconds per frame that a listener got, and how many frames all got.
-async fn measure(child: &Running, addr: SocketAddr, websocket: bool) -> (f64, u64) {
+async fn measure(child: &Running, addr: SocketAddr, speaks: bool) -> (f64, u64) {
     let got = Rc::new(std::cell::Cell::new(0_u64));
     let mut tasks = Vec::new();
     for n in 0..LISTENERS {
         let mut socket = connect(addr).await;
         socket.set_nodelay(true).unwrap();
-        if websocket {
-            upgrade(&mut socket, n).await;
-            say(&mut socket, r#"{"type":"listen_start","conversation_id":"c"}"#).await;
-        }
+        upgrade(&mut socket, n).await;
+        say(&mut socket, r#"{"type":"listen_start","conversation_id":"c"}"#).await;
         let got = Rc::clone(&got);
         tasks.push(tokio::task::spawn_local(async move {
             let mut buf = vec![0; 4_096];
@@ -113,7 +135,7 @@ async fn measure(child: &Running, addr: SocketAddr, websocket: bool) -> (f64, u6
             }
         }));
     }
-    if websocket {
+    if speaks {
         tasks.push(tokio::task::spawn_local(speak(addr)));
     }
     tokio::time::sleep(WARM_UP).await;

@@ -31,7 +31,6 @@ pub struct Counters {
     pub messages_in: AtomicU64,
     pub messages_out: AtomicU64,
     pub bytes_in: AtomicU64,
-    pub bytes_out: AtomicU64,
     pub errors: AtomicU64,
     /// On the server's monotonic clock.
     pub last_activity_ms: AtomicU64,

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-use super::connection::{Connection, ConnectionMeta, Counters};
+use super::connection::{Connection, ConnectionMeta};
 use super::outbox::OutboxLimits;
 use crate::config::{ConnectionsConfig, OnDuplicate};
 use crate::protocol::{BroadcastTarget, CloseCode, Identity};
@@ -83,7 +83,7 @@ impl Refused {
 
 /// What connections sent and received, added up, those that are gone included: it only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of Counters")]
+#[allow(missing_docs, reason = "the names are those of connection_info")]
 pub struct Traffic {
     pub messages_in: u64,
     pub messages_out: u64,
@@ -96,12 +96,13 @@ pub struct Traffic {
 
 impl Traffic {
     /// Adds what a connection sent and received.
-    pub fn take_in(&mut self, c: &Counters) {
-        self.messages_in += c.messages_in.load(Relaxed);
-        self.messages_out += c.messages_out.load(Relaxed);
-        self.bytes_in += c.bytes_in.load(Relaxed);
-        self.bytes_out += c.bytes_out.load(Relaxed);
-        self.errors += c.errors.load(Relaxed);
+    pub fn take_in(&mut self, c: &Connection) {
+        let n = &c.counters;
+        self.messages_in += n.messages_in.load(Relaxed);
+        self.messages_out += n.messages_out.load(Relaxed);
+        self.bytes_in += n.bytes_in.load(Relaxed);
+        self.bytes_out += c.outbox.bytes_out.load(Relaxed);
+        self.errors += n.errors.load(Relaxed);
     }
 }
 
@@ -227,7 +228,7 @@ impl Connections {
         if index.by_id.get(&id).is_some_and(|c| Arc::ptr_eq(c, connection)) {
             index.by_id.remove(&id);
             index.detached -= usize::from(connection.is_detached());
-            index.retired.take_in(&connection.counters);
+            index.retired.take_in(connection);
         }
         index.by_session.remove(&connection.session_id());
         leave(&mut index.by_client, connection.client_id(), connection);
@@ -305,7 +306,7 @@ impl Connections {
         let index = self.lock();
         let mut traffic = index.retired;
         for c in index.by_id.values() {
-            traffic.take_in(&c.counters);
+            traffic.take_in(c);
             f(c);
         }
         traffic

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::thread::{self, ThreadId};
@@ -75,10 +75,14 @@ struct Rest {
     lost: u64,
 }
 
-/// With a thousand listeners a frame costs as much as it touches memory that has left the cache: what one frame needs stands together.
+/// With a thousand listeners a frame costs as much as it touches memory that has left the cache: what a frame needs that goes directly
+/// stands first, in one line with the flags of [`Outbox`], then what one needs that is queued.
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Queue {
+    direct: Option<Direct>,
+    /// Something is in here that a frame may not pass by.
+    occupied: bool,
     /// The only frame there is, and its stream; empty where there is none, or more than that.
     frame: Bytes,
     frame_index: u16,
@@ -89,7 +93,6 @@ struct Queue {
     /// The connection's task, once it has looked here. It stays for life: a call lends it instead of taking it, so that a listener need
     /// not leave it anew for each frame.
     task: Option<Waker>,
-    direct: Option<Direct>,
     rest: Rest,
 }
 
@@ -101,10 +104,12 @@ pub struct Outbox {
     signal: AtomicBool,
     /// Whether the queue knows whom to call.
     known: AtomicBool,
-    queue: Mutex<Queue>,
-    limits: OutboxLimits,
     /// The socket does not take what it was given last.
     blocked: AtomicBool,
+    /// Bytes the socket took, whoever wrote them.
+    pub bytes_out: AtomicU64,
+    queue: Mutex<Queue>,
+    limits: OutboxLimits,
 }
 
 /// What [`Outbox::poll_take`] leaves.
@@ -127,7 +132,7 @@ impl Outbox {
     /// An empty outbox.
     pub fn new(limits: OutboxLimits) -> Self {
         let no = || AtomicBool::new(false);
-        Self { signal: no(), known: no(), queue: Mutex::default(), limits, blocked: no() }
+        Self { signal: no(), known: no(), blocked: no(), bytes_out: AtomicU64::new(0), queue: Mutex::default(), limits }
     }
 
     /// The task tells whether the socket takes what it is given.
@@ -237,25 +242,34 @@ impl Outbox {
         taken
     }
 
-    /// Sends a listener's frame, made by [`listener_frame`](crate::sink::listeners::listener_frame), of the stream with that index: through the
-    /// shortcut where there is one and nothing waits, else it is queued; the oldest audio makes room. Returns the bytes that went.
-    pub fn send_audio(&self, stream_index: u16, frame: Bytes) -> usize {
+    /// Sends a listener's frame, made by [`listener_frame`](crate::sink::listeners::listener_frame), of the stream with that index: where
+    /// nothing waits, through the shortcut of a task of this thread, `here`; else it is queued, and the oldest audio makes room.
+    pub fn send_audio(&self, stream_index: u16, frame: &Bytes, here: ThreadId) {
         let mut q = self.lock();
-        if q.frame.is_empty() && !q.more {
-            let sent = self.send_directly(&q, &frame);
-            if sent == 0 {
-                (q.frame, q.frame_index) = (frame, stream_index);
-                self.call(&q);
-            } else if sent < frame.len() {
+        if q.occupied {
+            return self.queue_audio(&mut q, stream_index, frame.clone());
+        }
+        let sent = match &q.direct {
+            Some(d) if d.thread == here && !self.is_blocked() => d.socket.try_write(frame),
+            _ => 0,
+        };
+        if sent > 0 {
+            self.bytes_out.fetch_add(sent as u64, Ordering::Relaxed);
+            if sent < frame.len() {
                 q.rest.cut = frame.slice(sent..);
                 self.set_blocked(true);
                 self.call(&q);
             }
-            return sent;
+        } else {
+            (q.frame, q.frame_index, q.occupied) = (frame.clone(), stream_index, true);
+            self.call(&q);
         }
-        let rest = q.rest();
+    }
+
+    fn queue_audio(&self, queue: &mut Queue, stream_index: u16, frame: Bytes) {
+        let rest = queue.rest();
         if rest.close.is_some() {
-            return 0;
+            return;
         }
         rest.audio_bytes += frame.len();
         rest.audio.push_back((stream_index, frame));
@@ -267,15 +281,7 @@ impl Outbox {
                 }
             }
         }
-        self.call(&q);
-        0
-    }
-
-    fn send_directly(&self, queue: &Queue, frame: &[u8]) -> usize {
-        match &queue.direct {
-            Some(d) if !self.is_blocked() && d.thread == thread::current().id() => d.socket.try_write(frame),
-            _ => 0,
-        }
+        self.call(queue);
     }
 
     /// Closes the connection; the first reason counts. False where it was closing already.
@@ -344,7 +350,7 @@ impl Outbox {
 impl Queue {
     /// The long way: the frame joins the rest.
     fn rest(&mut self) -> &mut Rest {
-        self.more = true;
+        (self.more, self.occupied) = (true, true);
         let frame = std::mem::take(&mut self.frame);
         if !frame.is_empty() {
             self.rest.audio_bytes += frame.len();
@@ -356,10 +362,12 @@ impl Queue {
     fn pop(&mut self) -> Option<OutboxItem> {
         if !self.more {
             let frame = std::mem::take(&mut self.frame);
+            self.occupied = false;
             return (!frame.is_empty()).then_some(OutboxItem::Audio(frame));
         }
         let item = self.rest().pop();
         self.more = self.rest.is_needed();
+        self.occupied = self.more;
         item
     }
 

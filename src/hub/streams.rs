@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -114,11 +115,9 @@ impl LiveStream {
 
     fn hand(&self, audience: &mut Audience, count: usize) {
         let end = audience.all.len().min(audience.next.saturating_add(count));
+        let here = thread::current().id();
         for l in audience.all.get(audience.next..end).into_iter().flatten() {
-            let sent = l.connection.outbox.send_audio(self.listen_index, audience.frame.clone());
-            if sent > 0 {
-                l.connection.counters.bytes_out.fetch_add(sent as u64, Ordering::Relaxed);
-            }
+            l.connection.outbox.send_audio(self.listen_index, &audience.frame, here);
         }
         audience.next = end;
         let more = end < audience.all.len();

@@ -49,7 +49,7 @@ fn a_slow_listener_loses_its_oldest_audio_and_is_told() {
     let all = Connections::default();
     let c = connect(&all, "a", false);
     for i in 0..10 {
-        c.outbox.send_audio(7, listener_frame(7, i, false, false, &[i as i16; 20])); // 58 bytes each, three fit
+        send(&c, &listener_frame(7, i, false, false, &[i as i16; 20])); // 58 bytes each, three fit
     }
     c.outbox.send(&Event::Ping);
     assert!(
@@ -85,8 +85,8 @@ fn a_task_is_called_once_for_all_that_waits_and_again_after_it_took_it() {
     let mut items = Vec::new();
     assert!(c.outbox.poll_take(&cx, 1_000, &mut items).is_none());
     for round in 1..=3 {
-        c.outbox.send_audio(7, listener_frame(7, 0, false, false, &[1; 20]));
-        c.outbox.send_audio(7, listener_frame(7, 20, false, false, &[2; 20]));
+        send(&c, &listener_frame(7, 0, false, false, &[1; 20]));
+        send(&c, &listener_frame(7, 20, false, false, &[2; 20]));
         assert_eq!(calls.0.load(Ordering::Relaxed), round);
         let left = c.outbox.poll_take(&cx, 1_000, &mut items).unwrap();
         assert!(!left.more && !left.closing && !left.woken);
@@ -105,7 +105,7 @@ fn a_single_frame_lets_messages_and_a_close_pass() {
     let c = connect(&all, "a", false);
     let cx = Context::from_waker(Waker::noop());
     let mut items = Vec::new();
-    c.outbox.send_audio(7, listener_frame(7, 0, false, false, &[1; 20]));
+    send(&c, &listener_frame(7, 0, false, false, &[1; 20]));
     c.outbox.send(&Event::Ping);
     let left = c.outbox.poll_take(&cx, 1, &mut items).unwrap();
     assert!(left.more && matches!(items[..], [OutboxItem::Notice(..)]), "{left:?}");
@@ -172,6 +172,13 @@ fn a_conversations_listener_hears_streams_that_come_later() {
     assert!(!speak(&d, &speaker, Some("room")).is_heard());
 }
 
+/// Sends a frame from this thread and tells how many bytes of it went at once.
+fn send(c: &Connection, frame: &Bytes) -> usize {
+    let before = c.outbox.bytes_out.load(Ordering::Relaxed);
+    c.outbox.send_audio(7, frame, std::thread::current().id());
+    (c.outbox.bytes_out.load(Ordering::Relaxed) - before) as usize
+}
+
 /// A socket with room for so many bytes.
 #[derive(Debug)]
 struct Narrow(std::sync::Mutex<(usize, Vec<u8>)>);
@@ -194,7 +201,7 @@ fn a_lent_socket_takes_frames_by_itself_until_it_is_full_and_nothing_overtakes_w
     let len = frame(0).len();
     let socket = Arc::new(Narrow((2 * len + 5, Vec::new()).into()));
     c.outbox.set_shortcut(Some(socket.clone()));
-    let sent: Vec<usize> = (0..5).map(|n| c.outbox.send_audio(1, frame(n))).collect();
+    let sent: Vec<usize> = (0..5).map(|n| send(&c, &frame(n))).collect();
     assert_eq!(sent, [len, len, 5, 0, 0]);
     assert!(c.outbox.is_blocked(), "the task is to write the rest");
     let mut written = socket.0.lock().unwrap().1.clone();
@@ -208,10 +215,10 @@ fn a_lent_socket_takes_frames_by_itself_until_it_is_full_and_nothing_overtakes_w
     // Another thread may not write while the task does, and messages are not overtaken.
     c.outbox.set_blocked(false);
     socket.0.lock().unwrap().0 = 1_000;
-    std::thread::scope(|s| assert_eq!(s.spawn(|| c.outbox.send_audio(1, frame(5))).join().unwrap(), 0));
+    std::thread::scope(|s| assert_eq!(s.spawn(|| send(&c, &frame(5))).join().unwrap(), 0));
     assert!(matches!(c.outbox.pop(), Some(OutboxItem::Audio(_))));
     c.outbox.send(&Event::Ping);
-    assert_eq!(c.outbox.send_audio(1, frame(6)), 0);
+    assert_eq!(send(&c, &frame(6)), 0);
 }
 
 #[test]

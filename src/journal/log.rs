@@ -18,6 +18,9 @@ pub type Wake = Arc<dyn Fn() + Send + Sync>;
 /// Bytes that may wait for the disk before the stream's socket is not read any more: half a minute of 16 kHz PCM, or a second of
 /// what a browser could send at the most.
 pub(super) const PENDING_BYTES_MAX: usize = 1 << 20;
+/// Frames that go to the disk though nothing waits for them, in bytes: two seconds of 16 kHz PCM. A frame of a stream that is acknowledged
+/// goes when its acknowledgement falls due, so that one sync serves all the frames of one acknowledgement.
+const UNASKED_BYTES_MAX: usize = 64 << 10;
 
 /// What waits for the disk.
 #[derive(Debug, Default)]
@@ -25,6 +28,8 @@ pub(super) struct Pending {
     pub(super) bytes: Vec<u8>,
     /// Length of the file once all of it is written.
     pub(super) position: u64,
+    /// Up to where the writer has taken it.
+    pub(super) taken: u64,
     /// Stands in the writer's list.
     pub(super) scheduled: bool,
     /// The file is to go.
@@ -116,7 +121,7 @@ impl Log {
             stream,
             core,
             queue,
-            pending: Mutex::new(Pending { position: at, ..Pending::default() }),
+            pending: Mutex::new(Pending { position: at, taken: at, ..Pending::default() }),
             durable: AtomicU64::new(at),
             failed: AtomicBool::new(false),
             waiting: AtomicBool::new(false),
@@ -136,7 +141,7 @@ impl Log {
         self.append(Kind::Open, &[&json(open)])
     }
 
-    /// Keeps a frame of the stream.
+    /// Keeps a frame of the stream. It goes to the disk once something waits for it ([`Log::reached`]) or many have gathered.
     ///
     /// # Errors
     /// [`JournalError`]: nothing of it is kept, and the stream's bytes are durable no more from here on.
@@ -186,7 +191,9 @@ impl Log {
         core.bytes.fetch_add(more, Ordering::Relaxed);
         encode(&mut pending.bytes, kind, parts);
         pending.position += more;
-        self.0.schedule(&mut pending);
+        if kind != Kind::Bytes || pending.bytes.len() >= UNASKED_BYTES_MAX {
+            self.0.schedule(&mut pending);
+        }
         Ok(())
     }
 
@@ -195,13 +202,18 @@ impl Log {
         self.0.lock().position
     }
 
-    /// Whether all up to a position survives. Where not, the waker is called when there is news.
+    /// Whether all up to a position survives. Where not, it is written now and the waker is called when there is news.
     pub fn reached(&self, position: u64) -> bool {
         let there = || self.0.durable.load(Ordering::SeqCst) >= position;
         if there() {
             return true;
         }
         self.0.waiting.store(true, Ordering::SeqCst);
+        let mut pending = self.0.lock();
+        if position > pending.taken && !pending.remove {
+            self.0.schedule(&mut pending);
+        }
+        drop(pending);
         there()
     }
 

@@ -164,3 +164,26 @@ fn a_folder_that_goes_is_told_to_whoever_needs_it() {
     assert_eq!(log.failure(), Some(JournalError::Disk { message: "its folder is gone" }));
     assert!(!log.reached(1) && log.bytes(b"x").is_err() && journal.status().degraded);
 }
+
+#[test]
+fn frames_wait_for_the_acknowledgement_that_needs_them_and_share_one_sync() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), LIMITS).unwrap();
+    let (log, calls) = begin(&journal, 0);
+    // Written by the same thread: its rounds would take what the first has given it.
+    let (other, other_calls) = begin(&journal, WRITERS as u32);
+    settle(&log, &calls);
+    settle(&other, &other_calls);
+    let before = journal.status().syncs;
+    for n in 0..5 {
+        log.bytes(b"frame").unwrap();
+        other.event(n, b"{}").unwrap();
+        settle(&other, &other_calls);
+    }
+    assert_eq!(journal.status().syncs - before, 5, "the other's");
+    settle(&log, &calls);
+    assert_eq!(journal.status().syncs - before, 6, "and one for all the frames");
+    drop((log, other, journal));
+    let (_, found) = Journal::open(dir.path(), LIMITS).unwrap();
+    assert_eq!(frames(&found[0].streams[0]).len(), 5);
+}

@@ -123,6 +123,7 @@ fn write(log: &State, disk: &mut Disk) -> io::Result<Wrote> {
             disk.taken = Vec::new();
         }
         std::mem::swap(&mut pending.bytes, &mut disk.taken);
+        pending.taken = pending.position;
         (pending.remove, pending.position)
     };
     if remove {

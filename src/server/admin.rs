@@ -57,7 +57,7 @@ pub(super) struct ConnectionStats {
 pub(super) fn connection_stats(app: &App) -> ConnectionStats {
     let (mut traffic, mut count, mut recovering) = (Traffic::default(), 0, 0);
     app.connections.for_each(|c| {
-        traffic.take_in(&c.counters);
+        traffic.take_in(c);
         count += 1;
         recovering += usize::from(c.is_detached());
     });

@@ -5,9 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_rustls::server::TlsStream;
 
 use crate::hub::Shortcut;
@@ -17,23 +17,20 @@ pub(super) enum Socket {
     /// As it is.
     Plain(TcpStream),
     /// The same of a listener: its frames are also written by those who speak to it.
-    Shared(OwnedReadHalf, Arc<OwnedWriteHalf>),
+    Shared(Arc<TcpStream>),
     /// Behind TLS; boxed, since its state is larger than all else that a connection keeps.
     Tls(Box<Tls>),
 }
 
 impl Socket {
     /// Makes it one that others may write whole frames to. Not where TLS stands between, whose state is its task's.
-    pub(super) fn share(self) -> (Self, Option<Arc<OwnedWriteHalf>>) {
-        match self {
-            Self::Plain(tcp) => {
-                let (read, write) = tcp.into_split();
-                let write = Arc::new(write);
-                (Self::Shared(read, Arc::clone(&write)), Some(write))
-            }
-            Self::Shared(read, write) => (Self::Shared(read, Arc::clone(&write)), Some(write)),
-            Self::Tls(tls) => (Self::Tls(tls), None),
-        }
+    pub(super) fn share(self) -> (Self, Option<Arc<dyn Shortcut>>) {
+        let tcp = match self {
+            Self::Plain(tcp) => Arc::new(tcp),
+            Self::Shared(tcp) => tcp,
+            Self::Tls(_) => return (self, None),
+        };
+        (Self::Shared(Arc::clone(&tcp)), Some(tcp))
     }
 
     /// Takes it off this runtime.
@@ -43,10 +40,7 @@ impl Socket {
     pub(super) fn pack(self) -> io::Result<Packed> {
         Ok(match self {
             Self::Plain(tcp) => Packed::Plain(tcp.into_std()?),
-            Self::Shared(read, write) => {
-                let write = Arc::into_inner(write).ok_or(io::ErrorKind::ResourceBusy)?;
-                Packed::Plain(read.reunite(write).map_err(io::Error::other)?.into_std()?)
-            }
+            Self::Shared(tcp) => Packed::Plain(Arc::into_inner(tcp).ok_or(io::ErrorKind::ResourceBusy)?.into_std()?),
             Self::Tls(mut tls) => {
                 let tcp = tls.stream.get_mut().0.0.take().ok_or(io::ErrorKind::NotConnected)?;
                 Packed::Tls(tls, tcp.into_std()?)
@@ -57,7 +51,7 @@ impl Socket {
     /// What the peer was not sent yet though a write said so: TLS encrypts more than a full socket takes.
     pub(super) fn has_unsent(&self) -> bool {
         match self {
-            Self::Plain(_) | Self::Shared(..) => false,
+            Self::Plain(_) | Self::Shared(_) => false,
             Self::Tls(tls) => tls.stream.get_ref().1.wants_write(),
         }
     }
@@ -68,8 +62,8 @@ impl Socket {
             Self::Plain(tcp) => {
                 let _ = tcp.try_write(bytes);
             }
-            Self::Shared(_, write) => {
-                let _ = write.try_write(bytes);
+            Self::Shared(tcp) => {
+                let _ = tcp.try_write(bytes);
             }
             Self::Tls(tls) => {
                 let _ = tls.stream.get_mut().1.writer().write(bytes);
@@ -79,24 +73,25 @@ impl Socket {
     }
 }
 
-fn poll_shared(
-    tcp: &TcpStream,
-    cx: &mut Context<'_>,
-    mut write: impl FnMut(&TcpStream) -> io::Result<usize>,
-) -> Poll<io::Result<usize>> {
+/// What a socket does once it is ready, and it is.
+fn once_ready<T>(
+    mut ready: impl FnMut() -> Poll<io::Result<()>>,
+    mut act: impl FnMut() -> io::Result<T>,
+) -> Poll<io::Result<T>> {
     loop {
-        ready!(tcp.poll_write_ready(cx))?;
-        match write(tcp) {
+        ready!(ready())?;
+        match act() {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {} // it was a rumour
-            written => return Poll::Ready(written),
+            done => return Poll::Ready(done),
         }
     }
 }
 
-impl Shortcut for OwnedWriteHalf {
-    /// Where the socket is broken nothing is taken: its task, called for what is left, finds out.
+impl Shortcut for TcpStream {
+    /// Past the runtime, whose note of what is ready is memory of its own for each socket. Where the socket is broken nothing is
+    /// taken: its task, called for what is left, finds out.
     fn try_write(&self, frame: &[u8]) -> usize {
-        Self::try_write(self, frame).unwrap_or(0)
+        SockRef::from(self).send(frame).unwrap_or(0)
     }
 }
 
@@ -174,7 +169,7 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Shared(read, _) => Pin::new(read).poll_read(cx, buf),
+            Self::Shared(tcp) => once_ready(|| tcp.poll_read_ready(cx), || tcp.try_read_buf(buf)).map_ok(|_| ()),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buf),
         }
     }
@@ -185,7 +180,7 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Shared(_, write) => poll_shared(write.as_ref().as_ref(), cx, |tcp| tcp.try_write(bytes)),
+            Self::Shared(tcp) => once_ready(|| tcp.poll_write_ready(cx), || tcp.try_write(bytes)),
             Self::Tls(tls) => {
                 ready!(Pin::new(&mut tls.stream).poll_flush(cx))?;
                 Pin::new(&mut tls.stream).poll_write(cx, bytes)
@@ -200,7 +195,7 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, parts),
-            Self::Shared(_, write) => poll_shared(write.as_ref().as_ref(), cx, |tcp| tcp.try_write_vectored(parts)),
+            Self::Shared(tcp) => once_ready(|| tcp.poll_write_ready(cx), || tcp.try_write_vectored(parts)),
             Self::Tls(tls) => {
                 ready!(Pin::new(&mut tls.stream).poll_flush(cx))?;
                 Pin::new(&mut tls.stream).poll_write_vectored(cx, parts)
@@ -214,7 +209,7 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(_) | Self::Shared(..) => Poll::Ready(Ok(())), // TCP keeps nothing back here
+            Self::Plain(_) | Self::Shared(_) => Poll::Ready(Ok(())), // TCP keeps nothing back here
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
         }
     }
@@ -222,7 +217,7 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Shared(..) => Poll::Ready(Ok(())), // when it is dropped
+            Self::Shared(_) => Poll::Ready(Ok(())), // when it is dropped
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
         }
     }

@@ -237,7 +237,7 @@ pub(crate) fn connection_info(app: &App, c: &Connection) -> ConnectionInfo {
         messages_in: n.messages_in.load(Relaxed),
         messages_out: n.messages_out.load(Relaxed),
         bytes_in: n.bytes_in.load(Relaxed),
-        bytes_out: n.bytes_out.load(Relaxed),
+        bytes_out: c.outbox.bytes_out.load(Relaxed),
         errors: n.errors.load(Relaxed),
         conversations: c.conversations(),
         subscriptions: c.subscriptions().topics(),

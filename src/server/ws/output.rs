@@ -1,7 +1,6 @@
 //! What a connection's task writes, and when: at once, or after the thread's other connections have read. What is said is others' business.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::AsyncWrite;
@@ -9,7 +8,7 @@ use tokio::io::AsyncWrite;
 use super::lane::Lane;
 use super::task::{Phase, Task};
 use crate::dialect::native;
-use crate::hub::{Notice, Shortcut};
+use crate::hub::Notice;
 use crate::protocol::Event;
 use crate::server::lanes::answers_together;
 use crate::server::socket::Socket;
@@ -157,7 +156,7 @@ impl Task {
     pub(super) fn lend_socket(&mut self) {
         let Some((socket, lent)) = self.socket.take().map(Socket::share) else { return };
         self.socket = Some(socket);
-        self.connection.outbox.set_shortcut(lent.map(|s| s as Arc<dyn Shortcut>));
+        self.connection.outbox.set_shortcut(lent);
     }
 
     /// Whether the client was not sent all it was told.
@@ -187,7 +186,7 @@ impl Task {
         }
         if at > 0 {
             self.wrote_ms = now_us / 1_000;
-            count(&self.connection.counters.bytes_out, at as u64);
+            count(&self.connection.outbox.bytes_out, at as u64);
         }
         Some(at)
     }
