@@ -29,7 +29,7 @@ pub use fault::{ConfigError, ConfigFault, Origin};
 pub use ip_range::IpRange;
 pub use limits::{LimitsConfig, MESSAGES_BURST_S};
 pub use load::{ConfigFile, ENV_PREFIX, FILE_NAME, Flag, Loaded, load};
-pub use origin::{OriginRule, OriginRuleError};
+pub use origin::{OriginRule, OriginRuleError, may_be_rebound};
 pub use secret::{MASK, Secret, ServiceUrl};
 pub use server::ServerConfig;
 pub use services::{LogConfig, LogFormat, MonitoringConfig, ResponderConfig, ResponderKind, StoreConfig};

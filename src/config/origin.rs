@@ -1,7 +1,7 @@
 //! Origins of web pages (RFC 6454): which may connect. Two are the same where scheme, host and port are, however they are written.
 //! Knows no header type.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Why a text is no origin that can be allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +57,14 @@ impl OriginRule {
     }
 }
 
+/// Whether a request's `Host` header may be a name that its owner points to whatever machine he likes, so that a page of his speaks to
+/// this server as if to its own ("DNS rebinding"): a name with a dot, of no listed origin.
+pub fn may_be_rebound(host_header: &str, allowed: &[OriginRule]) -> bool {
+    let Some((host, _)) = host_and_port(host_header) else { return true };
+    let own = !host.contains('.') || host.parse::<Ipv4Addr>().is_ok() || host.ends_with(".localhost");
+    !own && !allowed.iter().any(|o| o.host == host)
+}
+
 fn default_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" | "ws" => Some(80),
@@ -107,6 +115,34 @@ mod tests {
             ("chrome-extension://abc", "chrome-extension://abc", true),
         ] {
             assert_eq!(rule(a) == rule(b), same, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn names_that_may_point_anywhere_are_not_the_servers_own() {
+        let listed = [OriginRule::parse("https://app.example.com").unwrap()];
+        for own in [
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "192.168.1.7",
+            "[::1]:8080",
+            "[fe80::1.2.3.4]",
+            "voxgate",
+            "a.localhost",
+        ] {
+            assert!(!may_be_rebound(own, &listed), "{own}");
+        }
+        assert!(!may_be_rebound("APP.example.com:8443", &listed));
+        for anyones in [
+            "evil.example:8080",
+            "127.0.0.1.evil.example",
+            "example.com",
+            "x.app.example.com",
+            "evil.example.",
+            "a b",
+            "",
+        ] {
+            assert!(may_be_rebound(anyones, &listed), "{anyones}");
         }
     }
 

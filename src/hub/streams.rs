@@ -15,7 +15,7 @@ use crate::sink::listeners::Publish;
 
 /// Listeners that get a frame in one go. Others of the thread have their turn, then the next ones get it: those whose tasks were called
 /// write before what was touched of them has left the caches, and who speaks to thousands does not hold up everybody else.
-const HANDED_AT_ONCE: usize = 32;
+const HANDED_AT_ONCE: usize = 128;
 
 /// What is known of a stream from its start.
 #[derive(Clone, Debug)]

@@ -155,6 +155,9 @@ pub enum Event {
         /// An object of the user's own.
         #[schemars(with = "Map<String, Value>")]
         preferences: Json,
+        /// It answers `set_preferences`.
+        #[serde(skip)]
+        changed: bool,
     },
     /// The session goes on; missed events follow.
     Resumed {
@@ -211,13 +214,14 @@ impl Event {
             | Self::Typing { .. }
             | Self::Presence { .. }
             | Self::History { .. }
-            | Self::Preferences { .. }
+            | Self::Preferences { changed: false, .. }
             | Self::Metrics(_)
             | Self::Connections { .. }
             | Self::Errors { .. }
-            | Self::Resumed { .. }
-            | Self::AdminResult { .. } => false,
-            Self::Authenticated { .. }
+            | Self::Resumed { .. } => false,
+            Self::AdminResult { request, .. } => !request.starts_with("get_"), // those only read
+            Self::Preferences { changed: true, .. }
+            | Self::Authenticated { .. }
             | Self::ResponseChunk { .. }
             | Self::Response { .. }
             | Self::AudioStarted(_)

@@ -15,7 +15,7 @@ use super::router::Shared;
 use super::state::App;
 use super::ws;
 use crate::auth::credential;
-use crate::config::OriginRule;
+use crate::config::{OriginRule, may_be_rebound};
 use crate::protocol::{ErrorCode, Identity, Speaker, check_name};
 
 /// Who makes a request. `None`: nobody has said, where authentication is required.
@@ -154,7 +154,16 @@ impl FromRequestParts<Shared> for Admin {
 }
 
 /// Refuses pages of other origins (failures.md row 23): an absent `Origin` passes, a present one must be the server's own or listed.
+/// Where nobody needs a token, so must the `Host` be: a page may have made its own name this server's address.
 pub(super) async fn check_origin(State(app): State<Shared>, request: Request, next: Next) -> Response {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    if app.auth.is_none() && hosts.any(|h| h.to_str().map_or(true, |h| may_be_rebound(h, &app.origins))) {
+        return Problem::new(
+            ErrorCode::Forbidden,
+            "without authentication this server answers to addresses, localhost and names without a dot: list others in server.allowed_origins",
+        )
+        .into_response();
+    }
     if origin_may(&app, request.headers()) {
         next.run(request).await
     } else {

@@ -9,6 +9,8 @@ use crate::support::{Client, TestServer, http};
 async fn admin(c: &mut Client, request: Value) -> Value {
     let answer = c.ask(request.clone()).await;
     assert_eq!((&answer["type"], &answer["request"]), (&json!("admin_result"), &request["type"]), "{answer}");
+    let reads = request["type"].as_str().unwrap().starts_with("get_");
+    assert_eq!(answer["seq"].is_u64(), !reads, "the answer to an act reaches who was away: {answer}");
     answer["data"].clone()
 }
 

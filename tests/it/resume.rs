@@ -8,6 +8,7 @@ use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite;
 use voxgate::websocket::{OpCode, encode_masked};
 
+use crate::support::jwt::{admin_token, token};
 use crate::support::{Client, TestServer, fixture, http_json, samples, sine16k};
 
 /// Numbers that look random and are the same in every run.
@@ -37,7 +38,10 @@ impl Ticket {
 
     /// Comes back on a new socket.
     async fn resume(&mut self, server: &TestServer, last_seq: Value) -> (Client, Value) {
-        let mut c = server.connect().await;
+        self.resume_on(server.connect().await, last_seq).await
+    }
+
+    async fn resume_on(&mut self, mut c: Client, last_seq: Value) -> (Client, Value) {
         c.send(self.message(last_seq)).await;
         let resumed = c.expect("resumed").await;
         assert_eq!((&resumed["reply_to"], &resumed["session"]["id"]), (&json!("back"), &self.session));
@@ -52,6 +56,22 @@ impl Ticket {
         c.send(json!({"type": "ping"})).await;
         c.expect("pong").await; // the new session works all the same
     }
+}
+
+/// Row 19. Neither another user nor an administrator comes back as somebody else, and trying costs her nothing.
+#[tokio::test]
+async fn a_session_is_its_users_alone() {
+    let server = TestServer::with_tokens();
+    let ann = server.connect_as("/ws/ann", &token("ann")).await;
+    let mut ticket = Ticket::of(&ann.hello);
+    drop(ann);
+    for stranger in [token("bob"), admin_token("root")] {
+        let mut c = server.connect_as("/ws/ann", &stranger).await;
+        c.send(ticket.message(Value::Null)).await;
+        c.expect_error("RESUME_FAILED").await;
+    }
+    let c = server.connect_as("/ws/ann", &token("ann")).await;
+    assert_eq!(ticket.resume_on(c, Value::Null).await.1["streams"], json!([]));
 }
 
 async fn until_ended(server: &TestServer, ticket: &Ticket) {

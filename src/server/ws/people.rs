@@ -44,7 +44,7 @@ impl Task {
                 let preferences = Json::parse(kept.unwrap_or_else(|| "{}".to_owned())).map_err(|_| {
                     ProtocolError::new(ErrorCode::Internal, "the preferences that were kept cannot be read")
                 })?;
-                Ok(Event::Preferences { preferences })
+                Ok(Event::Preferences { preferences, changed: false })
             }),
         }
     }
@@ -128,7 +128,7 @@ impl Task {
             text,
             Box::new(move |kept| {
                 let event = match kept {
-                    Ok(()) => Event::Preferences { preferences },
+                    Ok(()) => Event::Preferences { preferences, changed: true },
                     Err(e) => Event::Error(store_error(&e)),
                 };
                 connection.outbox.reply(&event, id.as_deref());

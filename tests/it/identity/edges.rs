@@ -36,6 +36,22 @@ async fn origins_are_compared_as_origins_on_every_route() {
     assert_eq!(http(server.addr, "GET", "/health", two, b"").await.0, 403, "two say nothing");
 }
 
+/// A page at `evil.test`, whose owner made that name this machine's address, is of the same origin as what it asks.
+#[tokio::test]
+async fn a_name_that_anyone_may_point_here_gets_nothing_where_nobody_needs_a_token() {
+    let open = TestServer::with(|c| c.server.allowed_origins = vec!["https://app.example.com".into()]);
+    let locked = TestServer::with(jwt);
+    for (host, allowed) in [("evil.test", false), ("app.example.com", true), ("localhost:1", true), ("voxgate", true)] {
+        let named = format!("Host: {host}\r\n");
+        for path in ["/ws", "/api/connections", "/health", "/"] {
+            let (status, _, _) = http(open.addr, "GET", path, &named, b"").await;
+            assert_eq!(status != 403, allowed, "{host} {path}");
+        }
+        let (status, _, _) = http(locked.addr, "GET", "/health", &named, b"").await;
+        assert_eq!(status, 200, "{host}: a page without a token can do nothing");
+    }
+}
+
 /// Row 33. `%` begins what is decoded before the alphabet is looked at.
 const TRICKS: [&str; 12] = [
     "..%2f..%2fetc%2fpasswd",

@@ -11,7 +11,11 @@ async fn set(c: &mut Client, preferences: serde_json::Value) -> serde_json::Valu
 
 async fn get(c: &mut Client) -> serde_json::Value {
     let answer = c.ask(json!({"type": "get_preferences"})).await;
-    assert_eq!(answer["type"], "preferences", "{answer}");
+    assert_eq!(
+        (&answer["type"], &answer["seq"]),
+        (&json!("preferences"), &json!(null)),
+        "what only reads is not replayed"
+    );
     answer["preferences"].clone()
 }
 
@@ -25,6 +29,7 @@ async fn preferences_are_the_users_on_whatever_client_and_outlive_a_restart() {
     let mine = json!({"theme": "dark", "volume": 0.5});
     let answer = set(&mut phone, mine.clone()).await;
     assert_eq!((&answer["type"], &answer["preferences"]), (&json!("preferences"), &mine));
+    assert!(answer["seq"].is_u64(), "an answer to a change reaches who was away: {answer}");
     assert_eq!(get(&mut laptop).await, mine);
     assert_eq!(get(&mut bob).await, json!({}), "the same client, another user");
     let server = TestServer::in_dir(server.stop(), jwt);

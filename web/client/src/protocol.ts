@@ -1827,6 +1827,10 @@ export interface PreferencesEvent {
    * The `id` of the message it answers.
    */
   reply_to?: string;
+  /**
+   * Its number in the session: what `resume` continues from.
+   */
+  seq?: number;
 }
 /**
  * The session goes on; missed events follow.
@@ -1881,6 +1885,10 @@ export interface AdminResultEvent {
    * The `id` of the message it answers.
    */
   reply_to?: string;
+  /**
+   * Its number in the session: what `resume` continues from.
+   */
+  seq?: number;
 }
 /**
  * A message or a stream failed. The socket and the other streams go on, unless a close frame follows.

@@ -162,12 +162,13 @@ fn messages() -> (Map<String, Value>, Map<String, Value>) {
     let variants = parts::event_variants(&mut says);
     let examples = server::examples();
     for (name, mut payload) in variants {
-        let mut of_name = examples.iter().filter(|e| parts::event_name(e) == name).peekable();
-        let Some(first) = of_name.peek() else { continue };
+        let of_name: Vec<_> = examples.iter().filter(|e| parts::event_name(e) == name).collect();
+        let Some(first) = of_name.first() else { continue };
         let summary = parts::take_description(&mut payload);
         let about = About { name: &name, group: server::group(first), summary: &summary, correlation: "answer" };
-        parts::add_server_envelope(&mut payload, first.is_session_event());
-        let examples = of_name.map(example).collect();
+        let numbered = of_name.iter().filter(|e| e.is_session_event()).count();
+        parts::add_server_envelope(&mut payload, numbered > 0, numbered == of_name.len());
+        let examples = of_name.into_iter().map(example).collect();
         all.insert(format!("server.{name}"), about.message(&parts::finish(payload, &mut says), examples));
     }
     all.insert("server.audio".to_owned(), parts::audio_down());

@@ -142,8 +142,8 @@ pub(super) fn take_description(payload: &mut Map<String, Value>) -> String {
     }
 }
 
-/// Adds what `encode` puts around every event.
-pub(super) fn add_server_envelope(payload: &mut Map<String, Value>, session_event: bool) {
+/// Adds what `encode` puts around every event. `numbered`: it may be a session event; `always`: it is one whatever it answers.
+pub(super) fn add_server_envelope(payload: &mut Map<String, Value>, numbered: bool, always: bool) {
     let mut fields = properties(payload);
     let mut names = required(payload);
     fields.insert(
@@ -153,9 +153,11 @@ pub(super) fn add_server_envelope(payload: &mut Map<String, Value>, session_even
     fields
         .insert("reply_to".to_owned(), json!({"type": "string", "description": "The `id` of the message it answers."}));
     names.push("timestamp".into());
-    if session_event {
+    if numbered {
         let about = "Its number in the session: what `resume` continues from.";
         fields.insert("seq".to_owned(), json!({"type": "integer", "minimum": 1, "description": about}));
+    }
+    if always {
         names.push("seq".into());
     }
     payload.insert("properties".to_owned(), Value::Object(fields));

@@ -187,11 +187,16 @@ fn connection() -> Vec<Event> {
             queue: QueueInfo { messages: 0, bytes: 0, limit: 100 },
         },
         Event::SubscriptionUpdated { active: vec![Topic::Presence, Topic::Speech], denied: vec![text("metrics")] },
-        Event::Preferences { preferences: Json::parse(r#"{"language":"en"}"#).expect("an object") },
+        Event::Preferences { preferences: Json::parse("{}").expect("an object"), changed: false },
+        Event::Preferences { preferences: Json::parse(r#"{"language":"en"}"#).expect("an object"), changed: true },
         Event::Alert { content: content("maintenance at noon"), severity: AlertSeverity::Warning, from: Some(ada()) },
         Event::Error(
             ProtocolError::new(ErrorCode::InvalidBase64, "audio_data.data: invalid symbol at 17").on_stream("mic"),
         ),
+        Event::AdminResult {
+            request: "get_event_queue_status",
+            data: json!({"connections": 1, "messages": 0, "bytes": 0}),
+        },
         Event::AdminResult { request: "disconnect_user", data: json!({"disconnected": 1}) },
         Event::ResponseChunk { text: text("It is ") },
         Event::Response { text: text("It is sunny."), processing_ms: 812 },
