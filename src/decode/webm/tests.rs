@@ -2,7 +2,7 @@ use super::super::testing::*;
 use super::block::GROUP_EXTRA_BYTES_MAX;
 use super::ebml::{children, id, read_header};
 use super::*;
-use crate::audio::{Encoding, OutputChannels, OutputFormat};
+use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec};
 
 fn webm() -> DecodeParams {
     native(Encoding::Webm)
