@@ -124,6 +124,26 @@ async fn path_tricks_find_nothing() {
 }
 
 #[tokio::test]
+async fn stalled_uploads_give_up_their_places() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = TestServer::start();
+    let mut stalled = Vec::new();
+    for _ in 0..2 {
+        let mut s = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+        let head = b"POST /api/decode HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9000\r\n\r\nRIFF";
+        s.write_all(head).await.unwrap();
+        stalled.push(s);
+    }
+    for mut s in stalled {
+        let mut answer = Vec::new();
+        let all = s.read_to_end(&mut answer);
+        tokio::time::timeout(std::time::Duration::from_secs(30), all).await.expect("an answer in time").unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(http(server.addr, "POST", "/api/decode", "", &fixture("audio/studio48.flac")).await.0, 200);
+}
+
+#[tokio::test]
 async fn a_file_is_decoded_in_one_request() {
     let server = TestServer::start();
     let (status, head, wav) = http(

@@ -47,6 +47,12 @@ impl Symphonia {
             return Err(BadPacket);
         }
         let spec = PcmSpec { rate_hz: buffer.spec().rate(), channels };
+        if buffer.frames() == 0 {
+            // The first packet of Vorbis. The planes of more than two channels would be laid out from beyond the end of nothing.
+            out.pcm.spec = spec;
+            self.last = Some((spec, 0));
+            return Ok(());
+        }
         if let GenericAudioBufferRef::F32(buffer) = buffer {
             append(buffer, &mut out.pcm.samples);
         } else {

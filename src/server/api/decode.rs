@@ -2,6 +2,7 @@
 //! the result goes to an unnamed temporary file, so that memory does not grow with it.
 
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -26,6 +27,10 @@ use crate::server::router::Shared;
 const BODY_PARTS_MAX: usize = 8;
 /// Requests decoded at once: the cores belong to live streams first.
 pub(in crate::server) const AT_ONCE_MAX: usize = 2;
+/// Most bytes of samples that the 32-bit sizes of a WAV file can say, its head of at most 68 bytes set aside.
+const DATA_BYTES_MAX: u64 = u32::MAX as u64 - 68;
+/// How long a body may bring nothing: it holds one of few places meanwhile.
+const BODY_IDLE_MAX: Duration = Duration::from_secs(8);
 /// Bytes of the answer sent at a time.
 const SEND_BYTES: usize = 64 * 1024;
 
@@ -82,12 +87,17 @@ pub(in crate::server) async fn decode(
         return Err(Problem(e.retry_after_ms(1_000)));
     };
     let (parts, body) = mpsc::channel(BODY_PARTS_MAX);
-    let work = tokio::task::spawn_blocking(move || to_wav(&params, Parts { body, part: Bytes::new() }));
+    let work = tokio::task::spawn_blocking(move || to_wav(&params, Parts { body, part: Bytes::new() }, DATA_BYTES_MAX));
     let mut incoming = request.into_body();
-    while let Some(frame) = incoming.frame().await {
-        let part = frame.map_err(io::Error::other).map(|f| f.into_data().unwrap_or_default());
-        if parts.send(part).await.is_err() {
-            break; // the decoder has failed and will say why
+    loop {
+        let part = match tokio::time::timeout(BODY_IDLE_MAX, incoming.frame()).await {
+            Ok(None) => break,
+            Ok(Some(frame)) => frame.map_err(io::Error::other).map(|f| f.into_data().unwrap_or_default()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        };
+        let is_last = part.is_err();
+        if parts.send(part).await.is_err() || is_last {
+            break; // the decoder has failed, or will by this, and says why
         }
     }
     drop(parts);
@@ -99,6 +109,14 @@ fn problem(e: &OfflineError) -> Problem {
     match e {
         OfflineError::Decode(d) if d.is_unsupported() => Problem::new(ErrorCode::UnsupportedFormat, d.to_string()),
         OfflineError::Decode(d) => Problem::new(ErrorCode::DecodeFailed, d.to_string()),
+        OfflineError::Read(e) if e.kind() == io::ErrorKind::TimedOut => Problem::new(
+            ErrorCode::StreamStalled,
+            format!("the body brought nothing for {} s", BODY_IDLE_MAX.as_secs()),
+        ),
+        OfflineError::Deliver(e) if e.kind() == io::ErrorKind::FileTooLarge => Problem::new(
+            ErrorCode::MessageTooLarge,
+            "the result is longer than the 4 GiB of a WAV file: send shorter parts, ask for a lower output_rate, or stream over /ws",
+        ),
         OfflineError::Read(_) => Problem::new(ErrorCode::InvalidMessage, "the body ended early"),
         OfflineError::Deliver(_) => Problem::new(ErrorCode::Internal, "there is no room for the result"),
     }
@@ -124,18 +142,23 @@ impl Read for Parts {
     }
 }
 
-fn to_wav(params: &DecodeParams, mut body: Parts) -> Result<std::fs::File, OfflineError> {
+fn to_wav(params: &DecodeParams, mut body: Parts, bytes_max: u64) -> Result<std::fs::File, OfflineError> {
     let file = tempfile::tempfile().map_err(OfflineError::Deliver)?;
     let handle = file.try_clone().map_err(OfflineError::Deliver)?;
     let mut out = Some(BufWriter::new(file));
     let mut writer = None;
     let mut s16 = Vec::new();
+    let mut bytes = 0;
     decode_all(params, &mut body, &mut |spec, samples| {
         if let Some(out) = out.take() {
             writer = Some(open_wav(out, spec.channels, spec.rate_hz)?);
         }
         s16.clear();
         f32_to_s16(samples, &mut s16);
+        bytes += 2 * s16.len() as u64;
+        if bytes > bytes_max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
         if let Some(w) = &mut writer {
             let len = u32::try_from(s16.len()).map_err(io::Error::other)?;
             let mut batch = w.get_i16_writer(len);
@@ -196,5 +219,30 @@ impl futures_core::Stream for Received {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
         self.0.poll_recv(cx).map(|part| part.map(|p| p.map(hyper::body::Frame::data)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_beyond_what_a_wav_file_can_say_is_refused() {
+        let query = Params {
+            encoding: Some("pcm_s16le".to_owned()),
+            sample_rate: Some(16_000),
+            channels: Some(1),
+            output_rate: None,
+            output_channels: None,
+        };
+        let params = query.decode_params(16_000).unwrap();
+        let decode = |bytes_max| {
+            let (send, body) = mpsc::channel(1);
+            send.try_send(Ok(Bytes::from(vec![0; 32_000]))).unwrap();
+            drop(send);
+            to_wav(&params, Parts { body, part: Bytes::new() }, bytes_max)
+        };
+        assert!(decode(32_000).is_ok());
+        assert_eq!(problem(&decode(31_998).unwrap_err()).0.code, ErrorCode::MessageTooLarge);
     }
 }
