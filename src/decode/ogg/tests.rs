@@ -111,13 +111,6 @@ fn surround_comes_in_the_order_of_vorbis() {
     assert!(db < -80.0, "{db} dB");
 }
 
-/// Their first packet gives no frames, which the layout of more than two channels must bear.
-#[test]
-fn vorbis_of_six_channels_has_its_format_and_length() {
-    let decoded = undamaged(&fixture("surround-vorbis.ogg"));
-    assert_eq!((decoded.spec(), decoded.frames()), (PcmSpec { rate_hz: 16_000, channels: 6 }, 4_800));
-}
-
 #[test]
 fn cuts_change_nothing() {
     let (bytes, sizes) = recording("firefox-opus.ogg");
