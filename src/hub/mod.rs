@@ -6,6 +6,7 @@ mod connections;
 mod conversations;
 mod notice;
 mod outbox;
+mod shortcut;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -14,5 +15,6 @@ pub use connection::{Connection, ConnectionMeta, Counters};
 pub use connections::{Admission, Connections, Refused, Traffic};
 pub use conversations::{Conversations, Joined};
 pub use notice::Notice;
-pub use outbox::{Closing, Left, Outbox, OutboxItem, OutboxLimits, Shortcut};
+pub use outbox::{Closing, Left, Outbox, OutboxItem, OutboxLimits};
+pub use shortcut::Shortcut;
 pub use streams::{Directory, Listening, LiveStream, LiveStreamMeta, StreamTotals};

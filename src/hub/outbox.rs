@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
@@ -11,6 +10,7 @@ use std::thread::{self, ThreadId};
 use bytes::Bytes;
 
 use super::notice::Notice;
+use super::shortcut::{Direct, Shortcut};
 use crate::protocol::{CloseCode, Event, QueueInfo};
 
 /// Bounds of an outbox.
@@ -45,19 +45,6 @@ impl OutboxItem {
 
 /// Why a connection closes: the code, and words for the reader of the close frame.
 pub type Closing = (CloseCode, Cow<'static, str>);
-
-/// A socket that takes a listener's frame from whoever publishes it, without its task being called.
-pub trait Shortcut: Debug + Send + Sync {
-    /// Writes what the socket takes at once, and tells how many bytes that was.
-    fn try_write(&self, frame: &[u8]) -> usize;
-}
-
-/// A listener's socket and the thread of its task: on that thread nobody else writes to it meanwhile.
-#[derive(Debug)]
-struct Direct {
-    thread: ThreadId,
-    socket: Arc<dyn Shortcut>,
-}
 
 /// Everything but the one frame an undisturbed listener has waiting.
 #[derive(Debug, Default)]

@@ -1,10 +1,8 @@
 //! The directory of running streams, and who listens to each. A speaker's block is encoded once, whoever listens.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -14,9 +12,8 @@ use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec};
 use crate::protocol::{ChannelsInfo, Event, ListenTarget, ListenedStream, StreamInfo};
 use crate::sink::listeners::Publish;
 
-/// Listeners that get a frame in one go, in less than a millisecond. Others of the thread have their turn, then the next ones get it: those
-/// whose tasks were called write before what was touched of them has left the caches, and who speaks to thousands does not hold up
-/// everybody else. Fewer cost more, because the speaker's task is called for each go.
+/// Listeners that get a frame in one go, in less than a millisecond, before others of the thread have their turn: the tasks that were called
+/// write before what was touched of them has left the caches. Fewer cost more, as the speaker's task is called for each go.
 const HANDED_AT_ONCE: usize = 128;
 
 /// What is known of a stream from its start.
@@ -119,8 +116,8 @@ impl LiveStream {
         let end = audience.all.len().min(audience.next.saturating_add(count));
         let listeners = audience.all.get(audience.next..end).unwrap_or_default();
         // What each needs has left the cache since the last frame: asked for together it comes together, not one after another.
-        black_box(listeners.iter().filter(|l| l.connection.outbox.is_blocked()).count());
-        let here = thread::current().id();
+        std::hint::black_box(listeners.iter().filter(|l| l.connection.outbox.is_blocked()).count());
+        let here = std::thread::current().id();
         for l in listeners {
             l.connection.outbox.send_audio(self.listen_index, &audience.frame, here);
         }
