@@ -1,6 +1,6 @@
 // The page in a real Chromium, saving data: its own encoder makes Opus packets of the microphone, and a cut costs none of them.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -9,7 +9,7 @@ import { WebSocket } from "ws";
 import { VoxgateClient } from "../client/src/index.js";
 import { openBrowser, openPage } from "./browser.js";
 import { compare } from "./sound.js";
-import { FlakyNetwork, OUT_RATE, type TestServer, decoded, noise, readWav, recording, startServer, writeWav } from "./support.js";
+import { FlakyNetwork, OUT_RATE, type TestServer, decoded, microphoneFile, noise, readWav, recording, startServer } from "./support.js";
 
 const directory = mkdtempSync(join(tmpdir(), "voxgate-opus-"));
 const speech = join(directory, "speech.wav");
@@ -30,8 +30,7 @@ function murmur(seconds: number, rate: number): Int16Array {
 }
 
 before(async () => {
-  const samples = murmur(40, 16_000);
-  writeFileSync(speech, writeWav({ rate: 48_000, channels: 1, samples: Int16Array.from({ length: samples.length * 3 }, (_, i) => samples[Math.floor(i / 3)] as number) }));
+  microphoneFile(speech, murmur(40, 16_000));
   server = await startServer();
   network = await new FlakyNetwork(server.port).open();
   browser = await openBrowser("chromium", { microphone: speech });

@@ -1,13 +1,13 @@
 // The page in a real browser, against the real server, over a network that is cut.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
 import { type Kind, TONE_HZ, barriers, openBrowser, openPage, overflows, readTap, wavOf } from "./browser.js";
 import { compare, follow } from "./sound.js";
-import { FlakyNetwork, OUT_RATE, ROOT, type TestServer, decoded, noise, readWav, startServer, tokenFor, writeWav } from "./support.js";
+import { FlakyNetwork, OUT_RATE, ROOT, type TestServer, decoded, microphoneFile, noise, readWav, startServer, tokenFor, writeWav } from "./support.js";
 
 async function downloaded(page: Page, link: Locator): Promise<Uint8Array> {
   const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
@@ -18,6 +18,16 @@ async function downloaded(page: Page, link: Locator): Promise<Uint8Array> {
 async function fetched(link: Locator): Promise<Uint8Array> {
   const response = await fetch(await link.evaluate((a) => (a as HTMLAnchorElement).href));
   return new Uint8Array(await response.arrayBuffer());
+}
+
+/** Speaks for four seconds, the network cut in the middle. */
+async function speakOverACut(page: Page, network: FlakyNetwork): Promise<void> {
+  await page.getByRole("button", { name: "Start the microphone" }).click();
+  await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 2);
+  network.cut();
+  await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 4);
+  await page.getByRole("button", { name: "Stop the microphone" }).click();
+  await page.getByText(/Kept: .* all of it/).waitFor();
 }
 
 /** Tests of the page in a browser of this kind. */
@@ -31,9 +41,8 @@ export function pageWorksIn(kind: Kind): void {
   let url: string;
 
   before(async () => {
-    // At 48 kHz every sample three times: what is left of it at 16 kHz is plain, and no moment is like another.
-    const samples = noise(40, 16_000);
-    writeFileSync(speech, writeWav({ rate: 48_000, channels: 1, samples: Int16Array.from({ length: samples.length * 3 }, (_, i) => samples[Math.floor(i / 3)] as number) }));
+    // No moment of it is like another.
+    microphoneFile(speech, noise(40, 16_000));
     server = await startServer();
     network = await new FlakyNetwork(server.port).open();
     url = `http://127.0.0.1:${network.port}/`;
@@ -157,12 +166,7 @@ export function pageWorksIn(kind: Kind): void {
   test("a browser without an audio worklet sends what its recorder makes", async () => {
     const page = await openPage(browser, url, faults);
     await page.evaluate(() => Reflect.deleteProperty(globalThis, "AudioWorkletNode"));
-    await page.getByRole("button", { name: "Start the microphone" }).click();
-    await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 2);
-    network.cut();
-    await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 4);
-    await page.getByRole("button", { name: "Stop the microphone" }).click();
-    await page.getByText(/Kept: .* all of it/).waitFor();
+    await speakOverACut(page, network);
     await page.context().close();
     assert.deepEqual(faults, []);
   });
@@ -171,12 +175,7 @@ export function pageWorksIn(kind: Kind): void {
     const page = await openPage(browser, url, faults);
     await page.evaluate(() => localStorage.setItem("voxgate.opus", "1"));
     const before = network.bytesUp;
-    await page.getByRole("button", { name: "Start the microphone" }).click();
-    await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 2);
-    network.cut();
-    await page.waitForFunction(() => parseFloat(document.getElementById("acked")!.textContent!) > 4);
-    await page.getByRole("button", { name: "Stop the microphone" }).click();
-    await page.getByText(/Kept: .* all of it/).waitFor();
+    await speakOverACut(page, network);
     const bytesPerSecond = (network.bytesUp - before) / parseFloat((await page.locator("#acked").textContent())!);
     assert.equal(await page.evaluate(() => typeof AudioEncoder), "function");
     assert.ok(bytesPerSecond < 9_000, `${bytesPerSecond}`);

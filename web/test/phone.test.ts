@@ -1,6 +1,6 @@
 // The page on a phone, by touch: one speaks while walking out of the Wi-Fi and back, the screen is locked, a call comes in, the microphone is unplugged.
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -10,7 +10,7 @@ import { VoxgateClient } from "../client/src/index.js";
 import { barriers, openBrowser, overflows, readTap, tapMicrophone, watch, wavOf } from "./browser.js";
 import { type PhonePage, bePhone } from "./phone.js";
 import { compare } from "./sound.js";
-import { FlakyNetwork, OUT_RATE, type TestServer, bytesOf, decoded, noise, readWav, startServer, writeWav } from "./support.js";
+import { FlakyNetwork, OUT_RATE, type TestServer, bytesOf, decoded, microphoneFile, noise, readWav, startServer, writeWav } from "./support.js";
 
 const directory = mkdtempSync(join(tmpdir(), "voxgate-phone-"));
 const speech = join(directory, "speech.wav");
@@ -21,8 +21,7 @@ let browser: Browser;
 let page: Page;
 
 before(async () => {
-  const samples = noise(60, 16_000);
-  writeFileSync(speech, writeWav({ rate: 48_000, channels: 1, samples: Int16Array.from({ length: samples.length * 3 }, (_, i) => samples[Math.floor(i / 3)] as number) }));
+  microphoneFile(speech, noise(60, 16_000));
   server = await startServer();
   network = await new FlakyNetwork(server.port).open();
   browser = await openBrowser("chromium", { microphone: speech });

@@ -1,7 +1,7 @@
 // A real server, a network that can be cut, and WAV files.
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, connect, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -188,6 +188,12 @@ export async function recording(server: { url: string }, id: string): Promise<Wa
   const response = await fetch(`${server.url}/api/recordings/${id}.wav`);
   if (!response.ok) throw new Error(`${response.status}`);
   return readWav(new Uint8Array(await response.arrayBuffer()));
+}
+
+/** A microphone for the browser to speak with: 48 kHz, every sample of 16 kHz three times, so that what is left of it at 16 kHz is plain. */
+export function microphoneFile(path: string, samples: Int16Array): void {
+  const tripled = Int16Array.from({ length: samples.length * 3 }, (_, i) => samples[Math.floor(i / 3)] as number);
+  writeFileSync(path, writeWav({ rate: 48_000, channels: 1, samples: tripled }));
 }
 
 /** Seconds of a sound in which every moment is unlike every other: noise from fixed numbers, under a slow swell. */

@@ -29,6 +29,16 @@ after(async () => {
   await server?.stop();
 });
 
+/** Speaks for four seconds, the network cut in the middle. */
+async function speakOverACut(): Promise<void> {
+  await page.click("#talk");
+  await page.until(secondsOver, "acked", 2);
+  network.cut();
+  await page.until(secondsOver, "acked", 4);
+  await page.click("#talk");
+  await page.until(said, "^Kept: .* all of it");
+}
+
 /** The newest of so many recordings, by the link that downloads it. */
 async function newest(count: number): Promise<Int16Array> {
   await page.until((n) => document.querySelectorAll("#recordings a[download]").length === n, count);
@@ -59,12 +69,7 @@ test("what its recorder makes is decoded, over a cut too", async () => {
   await page.goto(url);
   await page.until(lineIs, "open");
   await page.evaluate(() => Reflect.deleteProperty(globalThis, "AudioWorkletNode"));
-  await page.click("#talk");
-  await page.until(secondsOver, "acked", 2);
-  network.cut();
-  await page.until(secondsOver, "acked", 4);
-  await page.click("#talk");
-  await page.until(said, "^Kept: .* all of it");
+  await speakOverACut();
   assert.ok((await newest(2)).some((x) => Math.abs(x) > 3_000));
 });
 
@@ -73,12 +78,7 @@ test("who saves data sends Opus where it can be encoded, and samples where it ca
   await page.goto(url);
   await page.until(lineIs, "open");
   const before = network.bytesUp;
-  await page.click("#talk");
-  await page.until(secondsOver, "acked", 2);
-  network.cut();
-  await page.until(secondsOver, "acked", 4);
-  await page.click("#talk");
-  await page.until(said, "^Kept: .* all of it");
+  await speakOverACut();
   const encodes = await page.evaluate(() => typeof AudioEncoder === "function");
   if (encodes) assert.ok(network.bytesUp - before < 50_000, `${network.bytesUp - before} bytes`);
   assert.ok((await newest(3)).some((x) => Math.abs(x) > 3_000));
