@@ -48,7 +48,7 @@ impl Symphonia {
         }
         let spec = PcmSpec { rate_hz: buffer.spec().rate(), channels };
         if buffer.frames() == 0 {
-            // The first packet of Vorbis. The planes of more than two channels would be laid out from beyond the end of nothing.
+            // As from the first packet of Vorbis. Planes of more than two channels would be laid out from beyond the end of nothing.
             out.pcm.spec = spec;
             self.last = Some((spec, 0));
             return Ok(());

@@ -7,10 +7,12 @@ use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 
 use super::symphonia::Symphonia;
 use super::{BadPacket, PacketDecoder};
-use crate::audio::{CHANNELS_MAX, PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
+use crate::audio::{PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
 use crate::decode::{DecodeError, DecodeOut};
 
 const NAME: &str = "Vorbis";
+/// Channels that come out as ffmpeg's do. With more, symphonia 0.6 differs from it by some -8 dB, and mixes the channels of six up.
+const CHANNELS_MAX: u16 = 2;
 
 /// Bytes of the identification header (section 4.2.2).
 const IDENT_BYTES: usize = 30;
@@ -287,9 +289,6 @@ fn find_modes(body: &[u8]) -> Option<(u32, u64)> {
     Some((count as u32, long_modes))
 }
 
-/// Channels that come out as ffmpeg's do. With more, symphonia 0.6 differs from it by some -8 dB, and mixes the channels of six up.
-const CHANNELS_MAX_HERE: u16 = 2;
-
 /// One Vorbis stream's decoder.
 pub(crate) struct Vorbis {
     inner: Symphonia,
@@ -301,9 +300,7 @@ impl Vorbis {
     /// # Errors
     /// As [`Headers::parse`].
     pub(crate) fn new(ident: &[u8], setup: &[u8]) -> Result<Self, DecodeError> {
-        if Headers::parse(ident, setup)?.spec.channels > CHANNELS_MAX_HERE {
-            return Err(DecodeError::Unsupported { container: NAME, what: "more than two channels".to_owned() });
-        }
+        Headers::parse(ident, setup)?;
         let mut extra_data = ident[..IDENT_BYTES].to_vec();
         extra_data.extend_from_slice(setup);
         let mut params = AudioCodecParameters::new();
@@ -347,7 +344,8 @@ mod tests {
         let (mut ident, setup) = headers();
         ident[11] = 3;
         let refused = Vorbis::new(&ident, &setup).err().expect("a refusal");
-        assert_eq!(refused, DecodeError::Unsupported { container: NAME, what: "more than two channels".to_owned() });
+        let what = "3 channels (1 to 2 are decoded)".to_owned();
+        assert_eq!(refused, DecodeError::Unsupported { container: NAME, what });
     }
 
     #[test]
