@@ -267,8 +267,6 @@ async fn ping_floods_hold_up_nobody_and_fill_no_memory() {
     }
     let floods = floods.join_all().await;
     assert!(floods.iter().map(|(_, sent)| sent).sum::<u64>() > 5_000);
-    let (_, list) = http_json(server.addr, "GET", "/api/connections").await;
-    assert_eq!(list["items"].as_array().unwrap().len(), 11, "they are no fault of the protocol's");
     drop(floods);
     ordinary.was_not_disturbed(&server).await;
 }

@@ -103,11 +103,11 @@ impl Task {
             Incoming::Text(text) => self.text(text, now_us, lane),
             Incoming::Ping(payload) => {
                 // One pong at the most waits: where output is stuck, a later ping's pong replaces nothing and is left out.
-                if self.out.is_empty() {
+                if self.is_control_taken(lane) && self.out.is_empty() {
                     websocket::encode(&mut lane.out, OpCode::Pong, payload);
                 }
             }
-            Incoming::Pong(_) => self.pong(now_us / 1_000),
+            Incoming::Pong(_) => self.pong(now_us / 1_000, lane),
             Incoming::Close(code, _) => {
                 let answer = if matches!(code, 1000 | 1005) { CloseCode::Normal } else { CloseCode::WebSocket(*code) };
                 self.close(answer, "", lane);

@@ -48,7 +48,7 @@ impl Limits {
         }
     }
 
-    /// Counts a message that is not audio.
+    /// Counts a message that is not audio, or a control frame.
     ///
     /// # Errors
     /// `RATE_LIMITED`, with the time after which one will be taken.

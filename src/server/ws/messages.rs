@@ -50,9 +50,7 @@ impl Task {
             && let Err(e) = self.limits.message()
         {
             self.fault(e, message.into_id(), lane);
-            if self.limits.are_ignored() {
-                self.close(CloseCode::RateLimited, "too many messages a second", lane);
-            }
+            self.close_if_ignored(lane);
             return;
         }
         let _span = timed.then(|| self.span());
@@ -66,6 +64,19 @@ impl Task {
         lane.effects = effects;
         if timed {
             lane.figures.processing.add(self.app.clock.now_us().saturating_sub(now_us));
+        }
+    }
+
+    /// Counts a control frame among the messages and tells whether it is within their rate. One that is not gets no answer.
+    pub(super) fn is_control_taken(&mut self, lane: &mut Lane) -> bool {
+        let taken = self.limits.message().is_ok();
+        self.close_if_ignored(lane);
+        taken
+    }
+
+    fn close_if_ignored(&mut self, lane: &mut Lane) {
+        if self.limits.are_ignored() {
+            self.close(CloseCode::RateLimited, "too many messages a second", lane);
         }
     }
 

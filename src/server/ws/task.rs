@@ -328,10 +328,11 @@ impl Task {
         }
     }
 
-    /// The answer to our ping.
-    pub(super) fn pong(&mut self, now_ms: u64) {
-        if let Some(sent_ms) = self.pinged_ms.take() {
-            self.rtt_ms = Some(now_ms.saturating_sub(sent_ms));
+    /// The answer to our ping, or one that nothing asked for.
+    pub(super) fn pong(&mut self, now_ms: u64, lane: &mut Lane) {
+        match self.pinged_ms.take() {
+            Some(sent_ms) => self.rtt_ms = Some(now_ms.saturating_sub(sent_ms)),
+            None => _ = self.is_control_taken(lane),
         }
     }
 }
