@@ -5,6 +5,7 @@ pub(super) mod alac;
 pub(super) mod flac;
 pub(crate) mod mp3;
 pub(crate) mod opus;
+mod order;
 mod symphonia;
 pub(crate) mod vorbis;
 
@@ -33,7 +34,7 @@ pub(crate) enum CodecSetup<'a> {
 #[error("the packet does not decode")]
 pub(crate) struct BadPacket;
 
-/// A codec's decoder. Never allocates per packet once its buffers have grown to the stream's packet size.
+/// A codec's decoder. Never allocates per packet once its buffers have grown to the stream's packet size, but for surround Vorbis.
 pub(crate) trait PacketDecoder: Send {
     /// The codec's name, for messages.
     fn name(&self) -> &'static str;

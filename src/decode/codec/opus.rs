@@ -4,6 +4,7 @@
 
 use opus::{Channels, Decoder, MSDecoder};
 
+use super::order::wave_from_vorbis;
 use super::{BadPacket, PacketDecoder};
 use crate::audio::convert::clean;
 use crate::audio::{CHANNELS_MAX, OutputChannels, OutputFormat, PcmSpec};
@@ -35,6 +36,7 @@ pub(crate) struct OpusHead {
     gain_q8_db: i16,
     streams: u8,
     coupled: u8,
+    /// For each channel, in the order of WAVE where the header's is known, where it is decoded.
     mapping: [u8; CHANNELS_MAX as usize],
 }
 
@@ -82,6 +84,11 @@ impl OpusHead {
                     return Err(malformed("the channel mapping table contradicts the channel count"));
                 }
                 parsed.mapping[..count].copy_from_slice(&table[2..]);
+                if family == 1 {
+                    for (mapped, &place) in parsed.mapping.iter_mut().zip(wave_from_vorbis(channels.into())) {
+                        *mapped = table[2 + usize::from(place)];
+                    }
+                }
                 let decoded = parsed.streams + parsed.coupled;
                 if table[2..].iter().any(|&m| m != 255 && m >= decoded) {
                     return Err(malformed("the channel mapping table points outside the streams"));

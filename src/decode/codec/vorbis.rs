@@ -1,18 +1,19 @@
-//! Vorbis I packets by symphonia, its headers checked first for what they would cost.
+//! Vorbis I packets, by symphonia or where there are more than two channels by lewton, the headers checked first for what they would cost.
 //!
 //! Knows no container. Sections are those of the Vorbis I specification.
+
+mod surround;
 
 use symphonia::core::codecs::audio::AudioCodecParameters;
 use symphonia::core::codecs::audio::well_known::CODEC_ID_VORBIS;
 
+use self::surround::Surround;
 use super::symphonia::Symphonia;
 use super::{BadPacket, PacketDecoder};
-use crate::audio::{PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
+use crate::audio::{CHANNELS_MAX, PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
 use crate::decode::{DecodeError, DecodeOut};
 
 const NAME: &str = "Vorbis";
-/// Channels that come out as ffmpeg's do. With more, symphonia 0.6 differs from it by some -8 dB, and mixes the channels of six up.
-const CHANNELS_MAX: u16 = 2;
 
 /// Bytes of the identification header (section 4.2.2).
 const IDENT_BYTES: usize = 30;
@@ -290,8 +291,11 @@ fn find_modes(body: &[u8]) -> Option<(u32, u64)> {
 }
 
 /// One Vorbis stream's decoder.
-pub(crate) struct Vorbis {
-    inner: Symphonia,
+pub(crate) enum Vorbis {
+    /// Mono and stereo.
+    Plain(Symphonia),
+    /// More channels.
+    Surround(Box<Surround>),
 }
 
 impl Vorbis {
@@ -300,12 +304,15 @@ impl Vorbis {
     /// # Errors
     /// As [`Headers::parse`].
     pub(crate) fn new(ident: &[u8], setup: &[u8]) -> Result<Self, DecodeError> {
-        Headers::parse(ident, setup)?;
+        let spec = Headers::parse(ident, setup)?.spec;
+        if spec.channels > 2 {
+            return Ok(Self::Surround(Box::new(Surround::new(ident, setup, spec)?)));
+        }
         let mut extra_data = ident[..IDENT_BYTES].to_vec();
         extra_data.extend_from_slice(setup);
         let mut params = AudioCodecParameters::new();
         params.for_codec(CODEC_ID_VORBIS).with_extra_data(extra_data.into_boxed_slice());
-        Ok(Self { inner: Symphonia::open(NAME, &params)? })
+        Ok(Self::Plain(Symphonia::open(NAME, &params)?))
     }
 }
 
@@ -315,11 +322,17 @@ impl PacketDecoder for Vorbis {
     }
 
     fn decode(&mut self, packet: &[u8], out: &mut DecodeOut) -> Result<(), BadPacket> {
-        self.inner.decode(packet, out)
+        match self {
+            Self::Plain(inner) => inner.decode(packet, out),
+            Self::Surround(inner) => inner.decode(packet, out),
+        }
     }
 
     fn conceal(&mut self, out: &mut DecodeOut) {
-        self.inner.silence(out);
+        match self {
+            Self::Plain(inner) => inner.silence(out),
+            Self::Surround(inner) => inner.silence(out),
+        }
     }
 }
 
@@ -337,15 +350,6 @@ mod tests {
         let end = setup + memchr::memmem::find(&bytes[setup..], &[0x1F, 0x43, 0xB6, 0x75]).expect("a cluster");
         let tags = memchr::memmem::find(&bytes[setup..end], &[0x12, 0x54, 0xC3, 0x67]).map_or(end, |at| setup + at);
         (bytes[ident..ident + IDENT_BYTES].to_vec(), bytes[setup..tags].to_vec())
-    }
-
-    #[test]
-    fn surround_is_refused() {
-        let (mut ident, setup) = headers();
-        ident[11] = 3;
-        let refused = Vorbis::new(&ident, &setup).err().expect("a refusal");
-        let what = "3 channels (1 to 2 are decoded)".to_owned();
-        assert_eq!(refused, DecodeError::Unsupported { container: NAME, what });
     }
 
     #[test]

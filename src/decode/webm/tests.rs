@@ -74,6 +74,7 @@ fn recorders_and_files_are_decoded_as_ffmpeg_does() {
         ("audio/live-opus.webm", 72_000),
         ("audio/file-opus.webm", 72_000),
         ("audio/studio48-vorbis.webm", 72_064),
+        ("audio/surround-vorbis.webm", 5_120),
     ] {
         let decoded = undamaged(&file(path));
         assert_eq!(decoded.frames(), frames, "{path}");
@@ -89,8 +90,14 @@ fn cuts_change_nothing() {
         assert_same_however_cut(&webm(), &bytes);
         run(&webm(), &bytes, Cut::Sizes(&sizes)).assert_same(&decode(&bytes), name);
     }
-    for name in ["live-opus.webm", "file-opus.webm", "restarted-opus.webm", "studio48-pcm.mka", "studio48-vorbis.webm"]
-    {
+    for name in [
+        "live-opus.webm",
+        "file-opus.webm",
+        "restarted-opus.webm",
+        "studio48-pcm.mka",
+        "studio48-vorbis.webm",
+        "surround-vorbis.webm",
+    ] {
         assert_same_however_cut(&webm(), &fixture(name));
     }
     let (pcm, sizes) = recording("chromium-pcm.webm");
