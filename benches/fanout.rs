@@ -29,7 +29,8 @@ fn connect(all: &Connections) -> Arc<Connection> {
         connected_ms: 0,
     };
     let limits = OutboxLimits { messages: 100, message_bytes: 1 << 20, audio_bytes: 128 * 1024 };
-    all.insert("listener".into(), meta, Some(Identity { admin: true, ..Identity::default() }), limits).unwrap()
+    all.insert("listener".into(), meta, Some(Arc::new(Identity { admin: true, ..Identity::default() })), limits)
+        .unwrap()
 }
 
 /// A broadcast to everyone: encoded once, a queue slot for each.

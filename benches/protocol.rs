@@ -2,13 +2,14 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use base64::Engine;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use uuid::Uuid;
 use voxgate::audio::{OutputFormat, StreamFormat};
 use voxgate::dialect::native::{self, DecodeLimits};
-use voxgate::protocol::{AudioReceived, Event, Identity};
+use voxgate::protocol::{AudioReceived, Event};
 use voxgate::session::{Authentication, Session, SessionLimits, StreamDefaults};
 use voxgate::websocket::{Limits, OpCode, Reader, Role, encode_masked};
 
@@ -27,7 +28,7 @@ fn protocol(c: &mut Criterion) {
         let limits =
             SessionLimits { streams_max: 8, conversations_max: 4, faults_max: 5, event_ring: 8, decode: LIMITS };
         let defaults = StreamDefaults { format: StreamFormat::AUTO, output: OutputFormat::default() };
-        let known = Authentication::Known { identity: Identity::default(), expires_ms: None };
+        let known = Authentication::Known { identity: Arc::default(), expires_ms: None };
         let mut session = Session::new(limits, defaults, known, Uuid::now_v7);
         let (mut audio, mut effects) = (Vec::new(), Vec::new());
         b.iter(|| {

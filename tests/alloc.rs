@@ -9,7 +9,7 @@ use voxgate::decode::{self, DecodeOut, DecodeParams, Decoder, WHOLE_FILE_BYTES_M
 use voxgate::dialect::native::{self, DecodeLimits, Envelope};
 use voxgate::hub::{ConnectionMeta, Connections, Notice, OutboxLimits};
 use voxgate::pipeline::{Chain, Scratch, StreamPipeline, StreamSettings};
-use voxgate::protocol::{AudioReceived, Event, Identity, Json, Overflow};
+use voxgate::protocol::{AudioReceived, Event, Json, Overflow};
 use voxgate::session::{Authentication, Effect, Route, Session, SessionLimits, StreamDefaults};
 use voxgate::sink::Sink;
 use voxgate::sink::levels::LevelSink;
@@ -124,7 +124,7 @@ impl WholePath {
     fn new(rate_hz: u32, channels: u32) -> Self {
         let format = StreamFormat::new(Encoding::PcmS16le, Some(rate_hz), Some(channels)).expect("a format");
         let output = OutputFormat::default();
-        let known = Authentication::Known { identity: Identity::default(), expires_ms: None };
+        let known = Authentication::Known { identity: Arc::default(), expires_ms: None };
         let limits = SessionLimits {
             streams_max: 1,
             conversations_max: 1,
@@ -227,7 +227,7 @@ fn a_broadcast_to_ten_thousand_is_encoded_once_and_costs_each_a_queue_slot() {
             connected_unix_ms: 0,
             connected_ms: 0,
         };
-        all.insert(format!("client-{n}"), meta, Some(Identity::default()), limits).expect("no limit")
+        all.insert(format!("client-{n}"), meta, Some(Arc::default()), limits).expect("no limit")
     };
     let receivers: Vec<_> = (0..RECEIVERS).map(connect).collect();
     let content = Json::parse(format!("\"{}\"", "x".repeat(16_000))).expect("a string");

@@ -1,9 +1,10 @@
 //! The JSON of a client: any text gives a command or an error, and a session that is told it stays usable.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 use voxgate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use voxgate::dialect::native::{DecodeLimits, decode};
-use voxgate::protocol::Identity;
 use voxgate::session::{Authentication, Effect, Session, SessionLimits, StreamDefaults};
 
 /// As the configuration's default.
@@ -18,7 +19,7 @@ pub(crate) fn session_of(streams_max: usize, faults_max: u32) -> Session {
         format: StreamFormat { encoding: Encoding::Auto, sample_rate: None, channels: None },
         output: OutputFormat { rate_hz: 16_000, channels: OutputChannels::Mono },
     };
-    let known = Authentication::Known { identity: Identity::default(), expires_ms: None };
+    let known = Authentication::Known { identity: Arc::default(), expires_ms: None };
     Session::new(limits, defaults, known, Uuid::new_v4)
 }
 

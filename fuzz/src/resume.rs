@@ -2,11 +2,13 @@
 //! back has seen each number or is told how many it missed; each byte that arrived is kept once; the stream goes on where the server
 //! says it does; nothing is taken before a client has said who it is, and nothing after its time.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 use voxgate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
-use voxgate::protocol::{ErrorCode, Event, Identity};
+use voxgate::protocol::{ErrorCode, Event};
 use voxgate::session::{Authentication, Effect, Route, Session, SessionLimits, StreamDefaults};
 
 use crate::message::LIMITS;
@@ -90,7 +92,7 @@ impl World {
             output: OutputFormat { rate_hz: 16_000, channels: OutputChannels::Mono },
         };
         let authentication = match known {
-            true => Authentication::Known { identity: Identity::default(), expires_ms: None },
+            true => Authentication::Known { identity: Arc::default(), expires_ms: None },
             false => Authentication::Awaited { now_ms: 0 },
         };
         Self {
@@ -280,7 +282,7 @@ impl World {
         self.seen.last_seq = self.given;
         self.connected = true;
         self.effects.clear();
-        self.session.resumed(Identity::default(), None, &mut self.effects);
+        self.session.resumed(Arc::default(), None, &mut self.effects);
     }
 
     /// Every number was seen or told as missed, none twice.

@@ -121,8 +121,8 @@ impl Connection {
         Arc::clone(&self.identity.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn set_identity(&self, identity: Identity) {
-        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(identity);
+    pub(super) fn set_identity(&self, identity: Arc<Identity>) {
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = identity;
         self.known.store(true, Ordering::Release);
     }
 

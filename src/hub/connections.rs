@@ -141,7 +141,7 @@ impl Connections {
         &self,
         client_id: String,
         meta: ConnectionMeta,
-        identity: Option<Identity>,
+        identity: Option<Arc<Identity>>,
         limits: OutboxLimits,
     ) -> Result<Arc<Connection>, Refused> {
         self.insert_session(Uuid::now_v7(), client_id, meta, identity, limits)
@@ -156,7 +156,7 @@ impl Connections {
         session_id: Uuid,
         client_id: String,
         meta: ConnectionMeta,
-        identity: Option<Identity>,
+        identity: Option<Arc<Identity>>,
         limits: OutboxLimits,
     ) -> Result<Arc<Connection>, Refused> {
         let mut index = self.lock();
@@ -178,7 +178,7 @@ impl Connections {
     ///
     /// # Errors
     /// [`Refused`] where its client or user may not have one more; it is not known by them then.
-    pub fn identify(&self, connection: &Arc<Connection>, identity: Identity) -> Result<(), Refused> {
+    pub fn identify(&self, connection: &Arc<Connection>, identity: Arc<Identity>) -> Result<(), Refused> {
         let mut index = self.lock();
         if index.by_client.get(connection.client_id()).is_some_and(|all| all.iter().any(|c| Arc::ptr_eq(c, connection)))
         {
@@ -188,7 +188,7 @@ impl Connections {
         self.let_in(&mut index, connection, identity)
     }
 
-    fn let_in(&self, index: &mut Index, connection: &Arc<Connection>, identity: Identity) -> Result<(), Refused> {
+    fn let_in(&self, index: &mut Index, connection: &Arc<Connection>, identity: Arc<Identity>) -> Result<(), Refused> {
         let none = Vec::new();
         let same_user = |c: &&Arc<Connection>| !c.is_detached() && c.identity().user_id == identity.user_id;
         let of_client: Vec<_> =

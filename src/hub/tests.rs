@@ -23,7 +23,7 @@ fn meta() -> ConnectionMeta {
 
 fn connect(all: &Connections, client: &str, admin: bool) -> Arc<Connection> {
     let identity = Identity { admin, ..Identity::default() };
-    all.insert(client.into(), meta(), Some(identity), LIMITS).unwrap()
+    all.insert(client.into(), meta(), Some(identity.into()), LIMITS).unwrap()
 }
 
 fn speak(d: &Directory, from: &Arc<Connection>, conversation: Option<&str>) -> Arc<LiveStream> {

@@ -164,7 +164,7 @@ impl Lane {
             let tasks = TaskTracker::new();
             let routes = Routes::new(&app, &tasks);
             for (session, load) in restored {
-                let task = session.run(&app);
+                let task = Box::pin(session.run(&app));
                 tasks.spawn(async move {
                     let _load = load;
                     task.await;

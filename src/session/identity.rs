@@ -1,5 +1,7 @@
 //! Whether the client has said who it is, until when that holds, and what happens then. Knows no token: the runtime verifies.
 
+use std::sync::Arc;
+
 use super::{Effect, Session};
 use crate::protocol::{CloseCode, ErrorCode, Event, Identity, ProtocolError, Timestamp, Topic};
 
@@ -14,7 +16,7 @@ pub enum Authentication {
     /// The client is known; a token holds until `expires_ms` on the caller's clock.
     Known {
         /// Who it is.
-        identity: Identity,
+        identity: Arc<Identity>,
         /// When its token ends; none: never.
         expires_ms: Option<u64>,
     },
@@ -37,7 +39,7 @@ enum State {
 
 #[derive(Debug)]
 pub(super) struct Access {
-    identity: Identity,
+    identity: Arc<Identity>,
     state: State,
 }
 
@@ -45,10 +47,9 @@ impl Access {
     pub(super) fn new(authentication: Authentication) -> Self {
         match authentication {
             Authentication::Known { identity, expires_ms } => Self { identity, state: State::Known { expires_ms } },
-            Authentication::Awaited { now_ms } => Self {
-                identity: Identity::default(),
-                state: State::Awaited { until_ms: now_ms + AUTHENTICATE_WITHIN_MS },
-            },
+            Authentication::Awaited { now_ms } => {
+                Self { identity: Arc::default(), state: State::Awaited { until_ms: now_ms + AUTHENTICATE_WITHIN_MS } }
+            }
         }
     }
 
@@ -56,7 +57,7 @@ impl Access {
         !matches!(self.state, State::Awaited { .. })
     }
 
-    pub(super) fn identity(&self) -> &Identity {
+    pub(super) fn identity(&self) -> &Arc<Identity> {
         &self.identity
     }
 
@@ -97,7 +98,7 @@ impl Session {
     /// longer have is taken from it.
     pub fn authenticated(
         &mut self,
-        identity: Identity,
+        identity: Arc<Identity>,
         expires_ms: Option<u64>,
         reply_to: Option<String>,
         fx: &mut Vec<Effect>,
@@ -119,11 +120,11 @@ impl Session {
     }
 
     /// The session goes on with another socket, whose identity counts from now on; that it is the same user's has been checked.
-    pub fn resumed(&mut self, identity: Identity, expires_ms: Option<u64>, fx: &mut Vec<Effect>) {
+    pub fn resumed(&mut self, identity: Arc<Identity>, expires_ms: Option<u64>, fx: &mut Vec<Effect>) {
         self.is_now(identity, expires_ms, fx);
     }
 
-    fn is_now(&mut self, identity: Identity, expires_ms: Option<u64>, fx: &mut Vec<Effect>) {
+    fn is_now(&mut self, identity: Arc<Identity>, expires_ms: Option<u64>, fx: &mut Vec<Effect>) {
         if !identity.admin {
             let before = self.subscriptions;
             Topic::ALL.into_iter().filter(|t| t.is_admin_only()).for_each(|t| self.subscriptions.remove(t));

@@ -14,6 +14,7 @@ mod streams;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -102,7 +103,7 @@ impl Session {
     }
 
     /// Who the client is; nobody while authentication is still to come.
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &Arc<Identity> {
         self.access.identity()
     }
 

@@ -14,7 +14,7 @@ fn session(query: StreamFormat) -> Session {
             decode: DecodeLimits { json_depth: 16 },
         },
         StreamDefaults { format: query, output: OutputFormat::default() },
-        Authentication::Known { identity: Identity::default(), expires_ms: None },
+        Authentication::Known { identity: Arc::default(), expires_ms: None },
         Uuid::now_v7,
     )
 }
@@ -179,16 +179,16 @@ fn a_stranger_has_five_seconds() {
     assert!(matches!(at(&mut s, 6_000).0[..], [Effect::Close(CloseCode::Unauthenticated, _)]));
     let mut s = stranger(1_000);
     assert!(matches!(text(&mut s, r#"{"type":"authenticate","token":"t"}"#).0[..], [Effect::Authenticate(..)]));
-    s.authenticated(Identity::default(), None, None, &mut Vec::new());
+    s.authenticated(Arc::default(), None, None, &mut Vec::new());
     assert!(matches!(at(&mut s, 60_000), (fx, None) if fx.is_empty()));
 }
 
 /// Failures.md row 21: a warning, then 25 s in which a fresh token is taken, then the end.
 #[test]
 fn an_expired_token_holds_for_its_grace_and_no_longer() {
-    let ann = Identity { user_id: Some("ann".into()), ..Identity::default() };
+    let ann = Arc::new(Identity { user_id: Some("ann".into()), ..Identity::default() });
     let mut s = session(StreamFormat::AUTO);
-    s.access = Access::new(Authentication::Known { identity: ann.clone(), expires_ms: Some(10_000) });
+    s.access = Access::new(Authentication::Known { identity: Arc::clone(&ann), expires_ms: Some(10_000) });
     assert!(matches!(at(&mut s, 9_999), (fx, Some(10_000)) if fx.is_empty()));
     let (fx, next) = at(&mut s, 10_000);
     assert_eq!((error(&fx).code, error(&fx).details["grace_ms"].as_u64()), (ErrorCode::TokenExpired, Some(25_000)));

@@ -291,7 +291,7 @@ fn find_modes(body: &[u8]) -> Option<(u32, u64)> {
 }
 
 /// One Vorbis stream's decoder.
-pub(crate) enum Vorbis {
+pub(super) enum Vorbis {
     /// Mono and stereo.
     Plain(Symphonia),
     /// More channels.

@@ -19,11 +19,13 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Answers the handshake.
 pub(in crate::server) async fn echo(State(app): State<Shared>, request: Request) -> Result<Response, Problem> {
-    super::switch(request, move |socket, early, held| async move {
-        let _held = held;
-        if let Err(e) = run(socket, &early, app.clock).await {
-            tracing::debug!(error = %e, "echo connection ended");
-        }
+    super::switch(request, move |socket, early, slot| {
+        Some(Box::pin(async move {
+            let _slot = slot;
+            if let Err(e) = run(socket, &early, app.clock).await {
+                tracing::debug!(error = %e, "echo connection ended");
+            }
+        }))
     })
 }
 

@@ -51,7 +51,7 @@ impl Task {
                 Letter::Verified { result, reply_to } => {
                     self.verifying = false;
                     match result {
-                        Ok(identity) => self.verified(identity, reply_to, lane),
+                        Ok(identity) => self.verified(Arc::new(identity), reply_to, lane),
                         Err(e) => self.fault(refusal(e), reply_to, lane),
                     }
                 }
@@ -60,11 +60,11 @@ impl Task {
         }
     }
 
-    fn verified(&mut self, identity: Identity, reply_to: Option<String>, lane: &mut Lane) {
+    fn verified(&mut self, identity: Arc<Identity>, reply_to: Option<String>, lane: &mut Lane) {
         let mut effects = Vec::new();
         let expires_ms = expires_ms(&self.app.clock, &identity);
         self.session.authenticated(identity, expires_ms, reply_to, &mut effects);
-        let now_known = self.session.identity().clone();
+        let now_known = Arc::clone(self.session.identity());
         // The hub knows it first: whoever it meets in a conversation is told who it is.
         if let Err(refused) = self.app.connections.identify(&self.connection, now_known) {
             return self.close(refused.close_code(), &refused.to_string(), lane);

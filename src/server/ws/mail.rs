@@ -34,7 +34,7 @@ pub(super) struct Newcomer {
     pub(super) said: Vec<Said>,
     /// Its connection, whose place and id the session's own takes over.
     pub(super) connection: Arc<Connection>,
-    pub(super) identity: Identity,
+    pub(super) identity: Arc<Identity>,
     pub(super) expires_ms: Option<u64>,
     /// The token that resumes the session the next time.
     pub(super) token: String,

@@ -22,6 +22,7 @@ mod timer;
 mod turn;
 mod welcome;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
@@ -173,23 +174,17 @@ async fn accept(
     };
     let output = OutputFormat { rate_hz: app.config.audio.output_rate_hz, channels: OutputChannels::Mono };
     let defaults = StreamDefaults { format, output };
-    let guest = Guest { client_id, meta, identity, conversation_id: params.conversation_id, defaults };
+    let guest =
+        Guest { client_id, meta, identity: identity.map(Arc::new), conversation_id: params.conversation_id, defaults };
     let app = Arc::clone(app);
-    switch(request, move |socket, early, (slot, load)| {
-        let task = guest.welcome(&app, socket, slot, &early);
-        async move {
-            let _load = load;
-            if let Some(task) = task {
-                task.await;
-            }
-        }
-    })
+    switch(request, move |socket, early, slot| guest.welcome(&app, socket, slot, &early).map(Box::pin))
 }
 
-/// Answers a handshake with 101 and runs `then` on the socket once the answer is out.
+/// Answers a handshake with 101 and runs on the socket, once the answer is out, what `then` makes of it. Both are boxed: what waits here
+/// and what runs later would else each take the room of the larger, for as long as the connection lives.
 fn switch<F, Fut>(mut request: Request, then: F) -> Result<Response, Problem>
 where
-    F: FnOnce(Socket, bytes::Bytes, (Slot, Load)) -> Fut + Send + 'static,
+    F: FnOnce(Socket, bytes::Bytes, Slot) -> Option<Pin<Box<Fut>>> + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
     let value = |name: header::HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
@@ -207,12 +202,16 @@ where
     let handover = request.extensions().get::<Handover>().cloned().ok_or_else(internal)?;
     handover.count(*request.extensions().get::<Peer>().ok_or_else(internal)?)?;
     let upgrade = hyper::upgrade::on(&mut request);
+    let then = Box::new(then);
     handover.tasks.clone().spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Ok(parts) = upgraded.downcast::<TokioIo<Socket>>() else { return };
-        let Some(held) = handover.take() else { return };
-        drop(handover);
-        Box::pin(then(parts.io.into_inner(), parts.read_buf, held)).await;
+        let Some((served, _load)) = upgraded.downcast::<TokioIo<Socket>>().ok().and_then(|parts| {
+            let (slot, load) = handover.take()?;
+            Some((then(parts.io.into_inner(), parts.read_buf, slot)?, load))
+        }) else {
+            return;
+        };
+        served.await;
     });
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

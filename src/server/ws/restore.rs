@@ -57,9 +57,10 @@ impl Restored {
             connected_unix_ms: note.created_unix_ms,
             connected_ms: now_ms,
         };
-        let identity = Identity { user_id: note.user_id.clone(), ..Identity::default() };
+        let identity = Arc::new(Identity { user_id: note.user_id.clone(), ..Identity::default() });
         let (limits, client) = (outbox_limits(app), note.client_id.clone());
-        let connection = app.connections.insert_session(note.session_id, client, meta, Some(identity.clone()), limits);
+        let connection =
+            app.connections.insert_session(note.session_id, client, meta, Some(Arc::clone(&identity)), limits);
         let (Ok(connection), Some(current)) = (connection, TokenHash::parse(&note.token)) else {
             tracing::error!(session = %note.session_id, "a session of the journal cannot be restored; its files stay");
             return None;

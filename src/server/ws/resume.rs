@@ -38,7 +38,7 @@ impl Task {
         let Some(resuming) = self.resuming.take() else { return };
         let (ResumeRequest { session_id, resume_token, last_seq }, reply_to) = *resuming;
         let app = Arc::clone(&self.app);
-        let identity = self.session.identity().clone();
+        let identity = Arc::clone(self.session.identity());
         let user_id = identity.user_id.clone();
         let id = reply_to.clone();
         let handed = app.sessions.hand_over(session_id, &resume_token, user_id.as_deref(), |token| {

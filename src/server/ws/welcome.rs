@@ -35,7 +35,7 @@ pub(super) struct Guest {
     pub(super) client_id: String,
     pub(super) meta: ConnectionMeta,
     /// None where it must still say who it is.
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<Arc<Identity>>,
     pub(super) conversation_id: Option<String>,
     pub(super) defaults: StreamDefaults,
 }

@@ -12,7 +12,7 @@ use crate::decode::codec::order::wave_from_vorbis;
 use crate::decode::{DecodeError, DecodeOut};
 
 /// One stream's decoder. Allocates per packet, as lewton does.
-pub(super) struct Surround {
+pub(in crate::decode::codec) struct Surround {
     ident: IdentHeader,
     setup: SetupHeader,
     overlap: PreviousWindowRight,

@@ -10,7 +10,6 @@ use super::super::*;
 use super::server::Upstream;
 use crate::dialect::native::Envelope;
 use crate::hub::{Connection, ConnectionMeta, Connections, OutboxItem, OutboxLimits};
-use crate::protocol::Identity;
 use crate::resilience::{BreakerSettings, BreakerState, Breakers};
 use crate::upstream::MemoryHistory;
 
@@ -129,7 +128,7 @@ pub(super) fn connect(all: &Connections, messages: usize) -> Arc<Connection> {
         connected_ms: 0,
     };
     let limits = OutboxLimits { messages, message_bytes: 1 << 20, audio_bytes: 1_000 };
-    all.insert("client".into(), meta, Some(Identity::default()), limits).unwrap()
+    all.insert("client".into(), meta, Some(Arc::default()), limits).unwrap()
 }
 
 /// Everything up to the next end, and the `id` it answers.
