@@ -16,6 +16,8 @@ section! {
         bytes_per_s: Option<u64> = None,
         /// Broadcasts a second: each costs as many messages as there are receivers.
         broadcasts_per_s: u32 = 5,
+        /// Conversations a connection may be in.
+        conversations: usize = 32,
         /// Messages kept of a conversation; the oldest go. Twenty full pages of history.
         history_messages: u64 = 10_000,
     }
@@ -33,6 +35,9 @@ const BYTES_PER_S_MIN: u64 = 4 << 10;
 /// `broadcast_request` needs four levels; the parser recurses, so its stack bounds the other end.
 const JSON_DEPTH: std::ops::RangeInclusive<u64> = 4..=128;
 
+/// Each is looked through when a message comes.
+const CONVERSATIONS_MAX: u64 = 10_000;
+
 impl LimitsConfig {
     pub(super) fn check(&self, checker: &mut Checker<'_>) {
         checker.range("limits.message_bytes", self.message_bytes as u64, MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX);
@@ -42,6 +47,7 @@ impl LimitsConfig {
             checker.range("limits.bytes_per_s", per_s, BYTES_PER_S_MIN..=u64::MAX >> 1);
         }
         checker.range("limits.broadcasts_per_s", self.broadcasts_per_s.into(), 1..=1_000_000);
+        checker.range("limits.conversations", self.conversations as u64, 1..=CONVERSATIONS_MAX);
         checker.range("limits.history_messages", self.history_messages, 1..=i64::MAX as u64);
     }
 }

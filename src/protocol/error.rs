@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::audio::FormatError;
+
 /// How bad it is, for the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -177,6 +179,19 @@ pub struct ProtocolError {
     pub stream_id: Option<String>,
     /// More, for programs. Boxed, because errors are returned by value everywhere.
     pub details: Box<Map<String, Value>>,
+}
+
+impl From<FormatError> for ProtocolError {
+    fn from(e: FormatError) -> Self {
+        let code = match e {
+            FormatError::Missing { .. } => ErrorCode::FormatRequired,
+            FormatError::Encoding { .. }
+            | FormatError::Range { .. }
+            | FormatError::OutputRate { .. }
+            | FormatError::OutputChannels { .. } => ErrorCode::UnsupportedFormat,
+        };
+        Self::new(code, e.to_string())
+    }
 }
 
 impl ProtocolError {

@@ -16,6 +16,7 @@ use super::state::App;
 use super::ws;
 use crate::auth::credential;
 use crate::config::{OriginRule, may_be_rebound};
+use crate::dialect::native::in_plain_words;
 use crate::protocol::{ErrorCode, Identity, Speaker, check_name};
 
 /// Who makes a request. `None`: nobody has said, where authentication is required.
@@ -128,7 +129,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = Query::<T>::try_from_uri(&parts.uri);
-        query.map(|q| Self(q.0)).map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.body_text()))
+        query.map(|q| Self(q.0)).map_err(|e| {
+            let text = e.body_text();
+            let why = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            let (place, why) = why.split_once(": ").map_or((None, why), |(place, why)| (Some(place), why));
+            Problem::new(ErrorCode::InvalidMessage, in_plain_words(place, why))
+        })
     }
 }
 

@@ -57,6 +57,8 @@ pub(super) struct Header {
     pub(super) opcode: Option<OpCode>,
     pub(super) mask: Option<[u8; 4]>,
     pub(super) payload_bytes: u64,
+    /// Whether the length is written in as few bytes as it fits.
+    pub(super) shortest: bool,
     pub(super) header_bytes: usize,
 }
 
@@ -64,10 +66,10 @@ impl Header {
     /// Reads a header from the front of `b`; `None` where it is not whole yet.
     pub(super) fn parse(b: &[u8]) -> Option<Self> {
         let (&b0, &b1) = (b.first()?, b.get(1)?);
-        let (payload_bytes, mut at) = match b1 & 0x7f {
-            126 => (u64::from(u16::from_be_bytes([*b.get(2)?, *b.get(3)?])), 4),
-            127 => (u64::from_be_bytes(b.get(2..10)?.try_into().ok()?), 10),
-            n => (u64::from(n), 2),
+        let (payload_bytes, longer_than, mut at) = match b1 & 0x7f {
+            126 => (u64::from(u16::from_be_bytes([*b.get(2)?, *b.get(3)?])), Some(125), 4),
+            127 => (u64::from_be_bytes(b.get(2..10)?.try_into().ok()?), Some(u64::from(u16::MAX)), 10),
+            n => (u64::from(n), None, 2),
         };
         let mask = if b1 & 0x80 != 0 {
             let m = b.get(at..at + 4)?;
@@ -82,6 +84,7 @@ impl Header {
             opcode: OpCode::from_bits(b0 & 0x0f),
             mask,
             payload_bytes,
+            shortest: longer_than.is_none_or(|shorter| payload_bytes > shorter),
             header_bytes: at,
         })
     }

@@ -23,13 +23,12 @@ pub enum HandshakeError {
 /// # Errors
 /// [`HandshakeError`] for the first rule that is broken.
 pub fn check_upgrade(
-    connection: Option<&str>,
-    upgrade: Option<&str>,
+    connection: &str,
+    upgrade: &str,
     version: Option<&str>,
     key: Option<&str>,
 ) -> Result<(), HandshakeError> {
-    let has =
-        |v: Option<&str>, token: &str| v.is_some_and(|v| v.split(',').any(|t| t.trim().eq_ignore_ascii_case(token)));
+    let has = |list: &str, token: &str| list.split(',').any(|t| t.trim().eq_ignore_ascii_case(token));
     if !has(connection, "upgrade") || !has(upgrade, "websocket") {
         return Err(HandshakeError::NotUpgrade);
     }

@@ -207,6 +207,9 @@ impl Reader {
             (Role::Client, Some(_)) => return Err(Protocol("frames from a server must not be masked")),
             (Role::Server, Some(_)) | (Role::Client, None) => {}
         }
+        if !h.shortest {
+            return Err(Protocol("a length must be written in the fewest bytes that hold it"));
+        }
         if h.payload_bytes >> 63 != 0 {
             return Err(Protocol("the most significant bit of a length must be 0"));
         }

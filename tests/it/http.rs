@@ -96,6 +96,24 @@ async fn recordings_are_listed_served_in_ranges_and_deleted() {
     assert_eq!(samples_in_file, samples(&pcm));
     let (status, _, part) = http(server.addr, "GET", url, "Range: bytes=100-199\r\n", b"").await;
     assert_eq!((status, &part[..]), (206, &wav[100..200]));
+    let modified = head.lines().find_map(|l| l.strip_prefix("last-modified: ")).unwrap();
+    for (headers, wanted) in [
+        ("Range: bytes=-44\r\n".to_owned(), Some(&wav[wav.len() - 44..])),
+        (format!("Range: bytes=44-\r\nIf-Range: {modified}\r\n"), Some(&wav[44..])),
+        ("Range: bytes=44-\r\nIf-Range: Mon, 01 Jan 2024 00:00:00 GMT\r\n".to_owned(), None),
+        ("Range: bytes=44-\r\nIf-Range: \"tag\"\r\n".to_owned(), None),
+        ("Range: seconds=0-1\r\n".to_owned(), None),
+        ("Range: bytes=9-3\r\n".to_owned(), None),
+        ("Range: bytes=x\r\n".to_owned(), None),
+        ("Range: bytes=0-1,4-5\r\n".to_owned(), None),
+    ] {
+        let (status, _, body) = http(server.addr, "GET", url, &headers, b"").await;
+        let (wanted_status, wanted) = wanted.map_or((200, &wav[..]), |part| (206, part));
+        assert_eq!((status, &body[..]), (wanted_status, wanted), "{headers}");
+    }
+    let (status, head, _) = http(server.addr, "GET", url, "Range: bytes=999999-\r\n", b"").await;
+    assert_eq!(status, 416);
+    assert!(head.contains(&format!("content-range: bytes */{}", wav.len())), "{head}");
     let (_, list) = http_json(server.addr, "GET", "/api/recordings").await;
     assert_eq!((list["items"][0]["id"].as_str(), list["items"][0]["state"].as_str()), (Some(id), Some("complete")));
     let (_, meta) = http_json(server.addr, "GET", &format!("/api/recordings/{id}")).await;

@@ -124,12 +124,14 @@ async fn a_message_over_the_limit_closes_with_1009_and_nobody_else_notices() {
 #[tokio::test]
 async fn broken_framing_closes_with_the_code_rfc_6455_gives() {
     let server = TestServer::start();
-    let frames: [(&[u8], u16); 6] = [
+    let frames: [(&[u8], u16); 8] = [
         (&[0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], 1002), // 2^63 bytes
         (&[0xc1, 0x81, 0, 0, 0, 0, b'x'], 1002),                      // compressed, not negotiated
         (&[0x81, 0x01, b'x'], 1002),                                  // unmasked
         (&[0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28], 1007),                // bad UTF-8
         (&[0x83, 0x80, 0, 0, 0, 0], 1002),                            // reserved opcode
+        (&[0x82, 0xfe, 0, 3, 0, 0, 0, 0, 1, 2, 3], 1002),             // three bytes, their length in two
+        (&[0x82, 0xff, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0], 1002),    // 256, in eight
         (&[0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4], 1009), // a gigabyte claimed
     ];
     for (frame, code) in frames {
@@ -142,6 +144,32 @@ async fn broken_framing_closes_with_the_code_rfc_6455_gives() {
     flood.extend([0x00, 0x80, 0, 0, 0, 0].repeat(2_000));
     s.write_all(&flood).await.unwrap();
     assert_eq!(close_code(&mut s).await, 1008, "endless empty fragments");
+}
+
+/// RFC 6455 section 4.2.1; of another version the client is told ours (section 4.4).
+#[tokio::test]
+async fn what_is_no_handshake_is_told_what_one_is() {
+    let server = TestServer::start();
+    let upgrade = "Connection: keep-alive\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    for (request, wanted) in [
+        (format!("GET /ws HTTP/1.1\r\nHost: h\r\n{upgrade}Sec-WebSocket-Version: 13\r\n{key}\r\n"), "101"),
+        (format!("GET /ws HTTP/1.1\r\nHost: h\r\n{upgrade}Sec-WebSocket-Version: 8\r\n{key}\r\n"), "426"),
+        (format!("GET /ws HTTP/1.1\r\nHost: h\r\n{upgrade}{key}\r\n"), "426"),
+        (format!("GET /ws HTTP/1.1\r\nHost: h\r\n{upgrade}Sec-WebSocket-Version: 13\r\n\r\n"), "400"),
+        (format!("GET /ws HTTP/1.1\r\n{upgrade}Sec-WebSocket-Version: 13\r\n{key}\r\n"), "400"),
+        (format!("GET /ws HTTP/1.0\r\nHost: h\r\n{upgrade}Sec-WebSocket-Version: 13\r\n{key}\r\n"), "400"),
+    ] {
+        let mut s = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+        s.write_all(request.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(s.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        assert_eq!(&head[9..12], wanted, "{request}{head}");
+        assert_eq!(wanted == "426", head.contains("sec-websocket-version: 13"), "{head}");
+    }
 }
 
 /// A socket after the handshake, its hello read.

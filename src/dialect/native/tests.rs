@@ -70,8 +70,17 @@ fn what_is_wrong_is_said() {
 
 #[test]
 fn a_failed_message_keeps_its_id() {
-    let failed = decode(r#"{"id":"7","type":"listen_start"}"#, LIMITS).unwrap_err();
-    assert_eq!(failed.0.as_deref(), Some("7"));
+    for text in [
+        r#"{"id":"7","type":"listen_start"}"#,
+        r#"{"id":"7"}"#,
+        r#"{"id":"7","type":5}"#,
+        r#"{"type":"audio_data","id":"7","data":5}"#,
+    ] {
+        assert_eq!(decode(text, LIMITS).unwrap_err().0.as_deref(), Some("7"), "{text}");
+    }
+    for text in [r#"{"id":7}"#, r#"{"id":"7""#, "7"] {
+        assert_eq!(decode(text, LIMITS).unwrap_err().0, None, "{text}");
+    }
 }
 
 #[test]

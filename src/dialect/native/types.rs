@@ -69,6 +69,13 @@ pub(super) struct Head<'a> {
     pub(super) id: Option<Cow<'a, str>>,
 }
 
+/// The same of what is no message.
+#[derive(Deserialize)]
+pub(super) struct Id<'a> {
+    #[serde(borrow)]
+    pub(super) id: Option<Cow<'a, str>>,
+}
+
 /// A message without fields of its own.
 #[derive(JsonSchema)]
 pub(super) struct Plain {}

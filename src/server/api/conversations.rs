@@ -1,5 +1,7 @@
 //! `/api/conversations/*`: what was said and who is there, for those who may enter.
 
+use std::num::NonZeroU32;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -74,8 +76,8 @@ pub(in crate::server) struct Range {
     /// The same, as every list has it.
     after: Option<u64>,
     /// Messages at the most; more than 500 is 500.
-    #[schemars(range(min = 1), extend("default" = HISTORY_LIMIT_DEFAULT))]
-    limit: Option<u32>,
+    #[schemars(extend("default" = HISTORY_LIMIT_DEFAULT))]
+    limit: Option<NonZeroU32>,
 }
 
 /// `GET /api/conversations/{id}/messages`, oldest first.
@@ -87,7 +89,7 @@ pub(in crate::server) async fn messages(
 ) -> Result<Json<List<HistoryMessage>>, Problem> {
     caller.may_enter(&id)?;
     let after_seq = range.after_seq.or(range.after).unwrap_or(0);
-    let limit = range.limit.unwrap_or(HISTORY_LIMIT_DEFAULT).clamp(1, HISTORY_LIMIT_MAX);
+    let limit = range.limit.map_or(HISTORY_LIMIT_DEFAULT, |limit| limit.get().min(HISTORY_LIMIT_MAX));
     let (messages, more) = ws::history(&app, &id, after_seq, limit).await.map_err(Problem)?;
     let next = messages.last().filter(|_| more).map(|m: &HistoryMessage| m.message_seq.to_string());
     Ok(Json(List { items: messages, next }))

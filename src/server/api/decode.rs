@@ -52,7 +52,7 @@ pub(in crate::server) struct Params {
 
 impl Params {
     fn decode_params(&self, rate_hz_default: u32) -> Result<DecodeParams, Problem> {
-        let bad = |e: crate::audio::FormatError| Problem::new(ErrorCode::UnsupportedFormat, e.to_string());
+        let bad = |e: crate::audio::FormatError| Problem(e.into());
         let encoding = self.encoding.as_deref().map_or(Ok(Encoding::Auto), str::parse).map_err(bad)?;
         let format = StreamFormat::new(encoding, self.sample_rate, self.channels).map_err(bad)?;
         let channels = match self.output_channels.as_deref() {

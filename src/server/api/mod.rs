@@ -11,6 +11,7 @@ pub(super) mod recordings;
 pub(super) mod revocations;
 pub(super) mod sessions;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
@@ -34,13 +35,13 @@ pub(super) struct Page {
     /// The `next` of the page before.
     after: Option<uuid::Uuid>,
     /// Rows at the most; more than 1000 is 1000.
-    #[schemars(range(min = 1), extend("default" = PAGE_DEFAULT))]
-    limit: Option<usize>,
+    #[schemars(extend("default" = PAGE_DEFAULT))]
+    limit: Option<NonZeroUsize>,
 }
 
 impl Page {
     fn limit(&self) -> usize {
-        self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+        self.limit.map_or(PAGE_DEFAULT, |limit| limit.get().min(PAGE_MAX))
     }
 
     /// The page of all connections, oldest first, and one more for [`List::page`].
@@ -57,15 +58,15 @@ fn unread(status: StatusCode, why: String) -> Problem {
     Problem::new(code, why)
 }
 
-/// A body as JSON, with a problem that says what is wrong with it instead of axum's plain text.
+/// A body as JSON, whatever its media type says.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let body = axum::Json::<T>::from_request(request, state).await;
-        body.map(|b| Self(b.0)).map_err(|e| unread(e.status(), e.body_text()))
+        let TextBody(body) = TextBody::from_request(request, state).await?;
+        crate::dialect::native::read_body(&body).map(Self).map_err(Problem)
     }
 }
 

@@ -1,5 +1,7 @@
 //! `/api/recordings*`: what was kept. Ids are UUIDs and nothing else, so no path can be smuggled in.
 
+use std::path::Path;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -69,6 +71,7 @@ pub(in crate::server) async fn one(
         return Ok(Json(meta).into_response());
     }
     let path = service.path(id).ok_or_else(missing)?;
+    let request = with_served_range(request, &path).await;
     let Ok(response) = ServeFile::new(path).oneshot(request).await;
     if response.status() == StatusCode::NOT_FOUND {
         return Err(missing());
@@ -79,6 +82,36 @@ pub(in crate::server) async fn one(
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     Ok(response)
+}
+
+/// Takes a `Range` away that is none of a single part in bytes, or of another state of the file than `If-Range` names: the whole is
+/// served then (RFC 9110 sections 14.2 and 13.1.5).
+async fn with_served_range(mut request: Request, path: &Path) -> Request {
+    let Some(range) = request.headers().get(header::RANGE) else { return request };
+    let mut served = range.to_str().is_ok_and(is_one_part);
+    if let Some(wanted) = request.headers().get(header::IF_RANGE) {
+        let look = Request::head("/").body(Body::empty()).expect("a request");
+        let Ok(head) = ServeFile::new(path).oneshot(look).await;
+        served &= head.headers().get(header::LAST_MODIFIED) == Some(wanted);
+    }
+    if !served {
+        request.headers_mut().remove(header::RANGE);
+    }
+    request
+}
+
+/// `bytes=0-99`, `bytes=100-` or `bytes=-50`.
+fn is_one_part(range: &str) -> bool {
+    let Some((unit, part)) = range.split_once('=') else { return false };
+    let Some((first, last)) = part.trim().split_once('-') else { return false };
+    let number = |n: &str| n.parse::<u64>().ok().filter(|_| n.bytes().all(|b| b.is_ascii_digit()));
+    let in_order = match (number(first), number(last)) {
+        (Some(first), Some(last)) => first <= last,
+        (Some(_), None) => last.is_empty(),
+        (None, Some(_)) => first.is_empty(),
+        (None, None) => false,
+    };
+    unit.eq_ignore_ascii_case("bytes") && in_order
 }
 
 /// `DELETE /api/recordings/{id}`.

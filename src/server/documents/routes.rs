@@ -121,10 +121,10 @@ pub(super) const ROUTES: &[Route] = routes! {
         => [200 "The file." Bytes("text/javascript"), 304 "It is what you have." Nothing] [404];
     GET "/ws" "connect" "socket" Anyone "Opens the socket. Where authentication is required, the credential may also come as a subprotocol or as the first message."
         query(ws::Params)
-        => [101 "The socket is open." Nothing] [400, 401, 503];
+        => [101 "The socket is open." Nothing] [400, 401, 426, 503];
     GET "/ws/{client_id}" "connectAs" "socket" Anyone "The same; the client's name in the path wins over the query."
         query(ws::Params)
-        => [101 "The socket is open." Nothing] [400, 401, 503];
+        => [101 "The socket is open." Nothing] [400, 401, 426, 503];
     GET "/ws/protocol" "protocol" "socket" Anyone "What is spoken on the socket: AsyncAPI 3, or a page (`Accept: text/html`, or `?format=html`)."
         => [200 "The document." Either(object, "text/html")] [];
     GET "/api/openapi.json" "openapi" "socket" Anyone "This document."

@@ -27,8 +27,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::response::{IntoResponse, Response};
 use hyper_util::rt::TokioIo;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -56,7 +56,7 @@ use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::hub::ConnectionMeta;
 use crate::protocol::{ErrorCode, NAME_PATTERN, ProtocolError, check_name};
 use crate::session::StreamDefaults;
-use crate::websocket;
+use crate::websocket::{self, HandshakeError};
 
 /// Memory set aside for an ordinary stream: its decoder, resampler, sinks and a full queue of 48 kHz stereo.
 pub(super) const STREAM_RESERVED_BYTES: u64 = 256 * 1024;
@@ -187,16 +187,10 @@ where
     F: FnOnce(Socket, bytes::Bytes, Slot) -> Option<Pin<Box<Fut>>> + Send + 'static,
     Fut: Future<Output = ()> + Send,
 {
-    let value = |name: header::HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
-    let key = value(header::SEC_WEBSOCKET_KEY);
-    websocket::check_upgrade(
-        value(header::CONNECTION),
-        value(header::UPGRADE),
-        value(header::SEC_WEBSOCKET_VERSION),
-        key,
-    )
-    .map_err(|e| Problem::new(ErrorCode::InvalidMessage, e.to_string()))?;
-    let accept_key = websocket::accept_key(key.unwrap_or_default());
+    let accept_key = match accept_key(&request) {
+        Ok(key) => key,
+        Err(refusal) => return Ok(refusal),
+    };
     let subprotocol = offers_subprotocol(request.headers());
     let internal = || Problem::new(ErrorCode::Internal, "the connection cannot be upgraded");
     let handover = request.extensions().get::<Handover>().cloned().ok_or_else(internal)?;
@@ -223,6 +217,32 @@ where
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     Ok(response)
+}
+
+/// What answers the key of a handshake.
+///
+/// # Errors
+/// The answer to what is none, or one of another version, whose client is to try again with ours (RFC 6455 section 4.4).
+fn accept_key(request: &Request) -> Result<String, Response> {
+    let refuse = |why: &str| Err(Problem::new(ErrorCode::InvalidMessage, why).into_response());
+    if request.version() < Version::HTTP_11 || !request.headers().contains_key(header::HOST) {
+        return refuse("a WebSocket handshake is HTTP/1.1 and names its Host");
+    }
+    let value = |name: header::HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
+    // Lists may come in several lines.
+    let list = |name: header::HeaderName| {
+        request.headers().get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(",")
+    };
+    let (connection, upgrade) = (list(header::CONNECTION), list(header::UPGRADE));
+    let key = value(header::SEC_WEBSOCKET_KEY);
+    match websocket::check_upgrade(&connection, &upgrade, value(header::SEC_WEBSOCKET_VERSION), key) {
+        Ok(()) => Ok(websocket::accept_key(key.unwrap_or_default())),
+        Err(e @ HandshakeError::Version) => {
+            let offered = [(header::SEC_WEBSOCKET_VERSION, "13"), (header::UPGRADE, "websocket")];
+            Err((StatusCode::UPGRADE_REQUIRED, offered, e.to_string()).into_response())
+        }
+        Err(e @ (HandshakeError::NotUpgrade | HandshakeError::Key)) => refuse(&e.to_string()),
+    }
 }
 
 fn offers_subprotocol(headers: &HeaderMap) -> bool {

@@ -71,7 +71,7 @@ pub(super) fn reason_name(reason: EndReason) -> &'static str {
 pub(super) fn decode_error(e: &DecodeError, implicit: bool) -> ProtocolError {
     let code = match e {
         DecodeError::Unrecognised if implicit => ErrorCode::FormatRequired,
-        DecodeError::Format(crate::audio::FormatError::Missing { .. }) => ErrorCode::FormatRequired,
+        DecodeError::Format(e) => return e.clone().into(),
         e if e.is_unsupported() => ErrorCode::UnsupportedFormat,
         _ => ErrorCode::DecodeFailed,
     };

@@ -27,8 +27,6 @@ const ASSEMBLY_MS: u64 = 10_000;
 const STRANGER_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 /// Listeners' audio that may wait for a slow reader: four seconds of 16 kHz.
 const AUDIO_QUEUE_BYTES: usize = 128 * 1024;
-/// Conversations a connection may join.
-const CONVERSATIONS_MAX: usize = 32;
 
 /// Someone whose handshake was accepted.
 pub(super) struct Guest {
@@ -97,7 +95,7 @@ pub(super) fn outbox_limits(app: &App) -> OutboxLimits {
 pub(super) fn session_limits(app: &App) -> SessionLimits {
     SessionLimits {
         streams_max: app.config.audio.max_streams_per_connection,
-        conversations_max: CONVERSATIONS_MAX,
+        conversations_max: app.config.limits.conversations,
         faults_max: app.config.connections.max_consecutive_errors,
         event_ring: app.config.session.event_ring,
         decode: app.decode_limits(),
@@ -132,7 +130,7 @@ fn hello(app: &App, connection: &Connection, resume_token: String) -> Event {
         limits: ConnectionLimits {
             max_message_bytes: config.limits.message_bytes,
             max_streams: config.audio.max_streams_per_connection,
-            max_conversations: CONVERSATIONS_MAX,
+            max_conversations: config.limits.conversations,
         },
         server: ServerInfo { name: "voxgate", version: env!("CARGO_PKG_VERSION"), node: app.node.clone() },
     }))

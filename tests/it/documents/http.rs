@@ -232,10 +232,12 @@ async fn every_error_is_a_problem() {
         ("GET", "/nothing", "", &b""[..], 404),
         ("GET", "/api/openapi.json/more", "", b"", 404),
         ("GET", "/ws", "", b"", 400),
+        ("GET", "/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 8\r\n", b"", 426),
         ("GET", "/ws/%ff", "", b"", 400),
         ("GET", "/ws?sample_rate=x", "", b"", 400),
         ("GET", "/health", "Origin: https://elsewhere.example\r\n", b"", 403),
         ("GET", "/api/connections?limit=x", "", b"", 400),
+        ("GET", "/api/connections?limit=0", "", b"", 400),
         ("GET", "/api/connections/%ff", "", b"", 400),
         ("GET", "/api/connections/nobody", "", b"", 404),
         ("POST", "/api/connections/cleanup", "", b"", 400),
@@ -246,6 +248,7 @@ async fn every_error_is_a_problem() {
         ("POST", "/admin/revocations", JSON, b"{}", 400),
         ("GET", &wav, "Range: bytes=999999999-\r\n", b"", 416),
         ("POST", "/api/decode", "", b"what is this", 415),
+        ("POST", "/api/decode?encoding=pcm_s16le", "", b"", 400),
         ("POST", "/health", "", b"", 405),
     ] {
         let (status, head, answer) = http(server.addr, method, path, extra, body).await;

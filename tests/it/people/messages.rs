@@ -159,18 +159,18 @@ async fn who_is_not_in_a_conversation_does_nothing_there() {
 }
 
 #[tokio::test]
-async fn thirty_two_conversations_and_not_one_more() {
-    let server = TestServer::start();
+async fn as_many_conversations_as_are_configured_and_not_one_more() {
+    let server = TestServer::with(|c| c.limits.conversations = 9);
     let mut c = server.connect().await;
-    assert_eq!(c.hello["limits"]["max_conversations"], 32);
-    for n in 0..32 {
+    assert_eq!(c.hello["limits"]["max_conversations"], 9);
+    for n in 0..9 {
         join(&mut c, &format!("room-{n}")).await;
     }
-    let one_more = c.ask(json!({"type": "join_conversation", "conversation_id": "room-32"})).await;
+    let one_more = c.ask(json!({"type": "join_conversation", "conversation_id": "room-9"})).await;
     assert_eq!(one_more["code"], "CONVERSATION_LIMIT");
     join(&mut c, "room-0").await;
     c.ask(json!({"type": "leave_conversation", "conversation_id": "room-7"})).await;
-    join(&mut c, "room-32").await;
+    join(&mut c, "room-9").await;
 }
 
 #[tokio::test]

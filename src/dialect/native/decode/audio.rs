@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{ID_CHARS_MAX, invalid, name, parse};
-use crate::audio::{Encoding, OutputChannels, StreamFormat};
+use crate::audio::{Encoding, FormatError, OutputChannels, StreamFormat};
 use crate::dialect::native::types;
 use crate::protocol::{
     AudioData, AudioStart, Command, Envelope, ErrorCode, Framing, OutputRequest, Overflow, ProtocolError,
@@ -16,21 +16,10 @@ const ACK_INTERVAL_MS_DEFAULT: u32 = 200;
 
 fn format(f: types::Format<'_>) -> Result<StreamFormat, ProtocolError> {
     let encoding = match f.encoding {
-        Some(e) => {
-            e.parse::<Encoding>().map_err(|e| ProtocolError::new(ErrorCode::UnsupportedFormat, e.to_string()))?
-        }
+        Some(e) => e.parse::<Encoding>()?,
         None => Encoding::Auto,
     };
-    StreamFormat::new(encoding, f.sample_rate, f.channels).map_err(|e| {
-        let code = match e {
-            crate::audio::FormatError::Missing { .. } => ErrorCode::FormatRequired,
-            crate::audio::FormatError::Encoding { .. }
-            | crate::audio::FormatError::Range { .. }
-            | crate::audio::FormatError::OutputRate { .. }
-            | crate::audio::FormatError::OutputChannels { .. } => ErrorCode::UnsupportedFormat,
-        };
-        ProtocolError::new(code, e.to_string())
-    })
+    Ok(StreamFormat::new(encoding, f.sample_rate, f.channels)?)
 }
 
 fn output(o: types::Output) -> Result<OutputRequest, ProtocolError> {
@@ -43,15 +32,13 @@ fn output(o: types::Output) -> Result<OutputRequest, ProtocolError> {
                 types::Channels::Count(n) => n.to_string(),
                 types::Channels::Name(n) => n.chars().take(32).collect(),
             };
-            let e = crate::audio::FormatError::OutputChannels { got };
-            return Err(ProtocolError::new(ErrorCode::UnsupportedFormat, e.to_string()));
+            return Err(FormatError::OutputChannels { got }.into());
         }
     };
     if let Some(got) = o.sample_rate
         && !crate::audio::OUTPUT_RATES_HZ.contains(&got)
     {
-        let e = crate::audio::FormatError::OutputRate { got };
-        return Err(ProtocolError::new(ErrorCode::UnsupportedFormat, e.to_string()));
+        return Err(FormatError::OutputRate { got }.into());
     }
     Ok(OutputRequest { rate_hz: o.sample_rate, channels })
 }

@@ -4,15 +4,18 @@ use std::borrow::Cow;
 
 mod admin;
 mod audio;
+mod explain;
 mod people;
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::types;
 use crate::protocol::{
     BroadcastRequest, Command, Envelope, ErrorCode, Json, ListenTarget, NAME_CHARS_MAX, ProtocolError, check_name,
 };
 use audio::{audio_data, audio_start};
+pub use explain::in_plain_words;
+use explain::parse;
 
 pub(super) use admin::{REASON_BYTES_MAX, USER_ID_BYTES_MAX};
 pub use people::{HISTORY_LIMIT_DEFAULT, HISTORY_LIMIT_MAX};
@@ -44,9 +47,9 @@ pub fn decode(text: &str, limits: DecodeLimits) -> Result<Envelope<'_>, Box<(Opt
     within(text, limits).map_err(|e| Box::new((None, e)))?;
     // Audio first: one pass, nothing copied.
     if text.starts_with("{\"type\":\"audio_data\"") {
-        return audio_data(text).map_err(|e| Box::new((None, e)));
+        return audio_data(text).map_err(|e| Box::new((id_of(text), e)));
     }
-    let head: types::Head<'_> = parse(text).map_err(|e| Box::new((None, e)))?;
+    let head: types::Head<'_> = parse(text).map_err(|e| Box::new((id_of(text), e)))?;
     let id = head.id.map(Cow::into_owned);
     if id.as_ref().is_some_and(|id| id.chars().count() > ID_CHARS_MAX) {
         let e = ProtocolError::new(ErrorCode::MessageTooLarge, format!("id may have {ID_CHARS_MAX} characters"));
@@ -56,6 +59,20 @@ pub fn decode(text: &str, limits: DecodeLimits) -> Result<Envelope<'_>, Box<(Opt
         Ok(command) => Ok(Envelope { id, command }),
         Err(e) => Err(Box::new((id, e))),
     }
+}
+
+/// The `id` of a message that is none, to answer by.
+fn id_of(text: &str) -> Option<String> {
+    let id = serde_json::from_str::<types::Id<'_>>(text).ok()?.id?;
+    (id.chars().count() <= ID_CHARS_MAX).then(|| id.into_owned())
+}
+
+/// Reads the body of an HTTP request.
+///
+/// # Errors
+/// `INVALID_JSON` or `INVALID_MESSAGE`.
+pub fn read_body<T: DeserializeOwned>(body: &str) -> Result<T, ProtocolError> {
+    parse(body)
 }
 
 /// Reads the body of a broadcast, as HTTP has it: the fields of `broadcast_request`.
@@ -146,18 +163,6 @@ fn command<'a>(kind: &str, text: &'a str) -> Result<Command<'a>, ProtocolError> 
             None => format!("type: '{shown}' is unknown"),
         },
     ))
-}
-
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, ProtocolError> {
-    serde_json::from_str(text).map_err(|e| {
-        let code = match e.classify() {
-            serde_json::error::Category::Data => ErrorCode::InvalidMessage,
-            serde_json::error::Category::Syntax
-            | serde_json::error::Category::Eof
-            | serde_json::error::Category::Io => ErrorCode::InvalidJson,
-        };
-        ProtocolError::new(code, e.to_string())
-    })
 }
 
 fn invalid(message: impl Into<String>) -> ProtocolError {
