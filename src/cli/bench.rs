@@ -91,7 +91,17 @@ pub(super) fn run(args: Args) -> Result<(), Failure> {
     // A socket a stream; where the system allows fewer, connecting says so.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let (own, url, server) = match args.url {
-        Some(url) => (None, args.trust.applied(url)?, args.server_pid.map(Process::new)),
+        Some(url) => {
+            let server = args.server_pid.map(Process::new);
+            if let (Some(server), Some(pid)) = (server, args.server_pid)
+                && server.cpu_ns().is_none()
+            {
+                let told =
+                    anyhow::anyhow!("--server-pid: no process {pid} is on this machine whose times could be read");
+                return Err(Failure::Usage(told));
+            }
+            (None, args.trust.applied(url)?, server)
+        }
         None => {
             let own = OwnServer::start(args.streams)?;
             let (url, server) = (own.url.clone(), Process::new(own.child.id()));

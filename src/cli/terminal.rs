@@ -11,7 +11,21 @@ pub(super) fn stderr_colours() -> bool {
 /// Prints an error with its causes.
 pub(super) fn error(error: &anyhow::Error) {
     let label = if stderr_colours() { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
-    note(&format!("{label} {error:#}"));
+    note(&format!("{label} {}", chain(error)));
+}
+
+/// An error and its causes in one line. A cause that the error before it has named already is not named again.
+fn chain(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
 }
 
 /// A line for people, on standard error.
@@ -73,4 +87,15 @@ pub(super) fn bytes(bytes: u64) -> String {
 /// Milliseconds as seconds.
 pub(super) fn seconds(ms: u64) -> String {
     format!("{}.{:03} s", ms / 1_000, ms % 1_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_named_once() {
+        let cause = anyhow::anyhow!("address in use").context("cannot listen: address in use").context("not started");
+        assert_eq!(chain(&cause), "not started: cannot listen: address in use");
+    }
 }

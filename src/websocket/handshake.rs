@@ -7,6 +7,9 @@ use sha1::{Digest, Sha1};
 /// Why a request is no WebSocket handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
+    /// A version of HTTP before 1.1, or no `Host`.
+    #[error("a WebSocket handshake is HTTP/1.1 and names its Host")]
+    Http,
     /// No `Upgrade: websocket` or no `Connection: Upgrade`.
     #[error("this address speaks WebSocket: send 'Connection: Upgrade' and 'Upgrade: websocket'")]
     NotUpgrade,

@@ -3,6 +3,8 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, query};
 use voxgate::config::Durability;
 
 use crate::support::disk::TinyDisk;
@@ -219,4 +221,36 @@ async fn a_worker_that_hangs_is_critical_until_it_comes_back() {
     faults::release();
     until(&server, "healthy").await;
     assert_eq!(c.end().await["reason"], "end");
+}
+
+/// Row 27: another process holds the database. What must be kept is refused with a reason, nothing else notices, and it ends by itself.
+#[tokio::test]
+async fn a_locked_store_costs_what_must_be_kept_and_nothing_else() {
+    let server = TestServer::start();
+    let mut writer = server.connect_to("/ws/writer?conversation_id=room").await;
+    writer.expect("conversation_joined").await;
+    let mut speaker = server.connect().await;
+    let started = speaker.start_with(json!({"format": pcm16k(), "ack_ms": 0})).await;
+    let mut ear = server.connect().await;
+    ear.send(json!({"type": "listen_start", "stream_id": started["stream_uid"]})).await;
+    ear.expect("listening").await;
+    let mut other =
+        SqliteConnectOptions::new().filename(server.data.path().join("voxgate.db")).connect().await.unwrap();
+    query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let say = json!({"type": "message", "id": "m", "conversation_id": "room", "content": "x"});
+    writer.send(say.clone()).await;
+    for n in 1..=10 {
+        speaker.send_binary(&sine16k(320)).await;
+        speaker.send(json!({"type": "audio_flush"})).await;
+        assert_eq!(speaker.expect("audio_received").await["output_samples"], n * 320);
+    }
+    ear.binaries(10).await;
+    let refused = writer.expect_error("UPSTREAM_UNAVAILABLE").await;
+    assert_eq!((&refused["reply_to"], refused["retry_after_ms"].is_u64()), (&json!("m"), true));
+    assert!(!part(&until(&server, "degraded").await, "store").is_empty());
+    query("ROLLBACK").execute(&mut other).await.unwrap();
+    writer.send(say).await;
+    assert_eq!(writer.expect("message_accepted").await["message_seq"], 1);
+    assert_eq!(until(&server, "healthy").await["findings"], json!([]));
+    other.close().await.unwrap();
 }

@@ -1,4 +1,5 @@
-//! `voxgate token` and `voxgate check` as an operator runs them, and the library that takes what they make.
+//! The command line as an operator runs it: `token` and `check`, the library that takes what they make, and what is said where a
+//! command cannot do its work.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -96,4 +97,18 @@ fn check_opens_the_keys() {
     let set = check("VOXGATE__AUTH__JWKS_FILE", &key("p256.pub.pem"));
     assert_eq!(set.status.code(), Some(1));
     assert!(told(&set).contains("auth.jwks_file") && told(&set).contains("no JSON Web Key Set"), "{}", told(&set));
+}
+
+#[test]
+fn what_cannot_be_done_is_said_once_and_with_its_reason() {
+    let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = voxgate(&["serve", "--bind", &address, "--data-dir", "data"]);
+    let text = told(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let error = text.lines().find(|l| l.starts_with("error:")).expect("an error");
+    assert!(error.contains(&address) && error.matches("in use").count() == 1, "{error}");
+    let output = voxgate(&["bench", "--url", &format!("ws://{address}/ws"), "--server-pid", "4194305"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("no process 4194305"), "{}", told(&output));
 }

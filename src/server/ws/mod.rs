@@ -189,7 +189,7 @@ where
 {
     let accept_key = match accept_key(&request) {
         Ok(key) => key,
-        Err(refusal) => return Ok(refusal),
+        Err(e) => return Ok(no_handshake(e)),
     };
     let subprotocol = offers_subprotocol(request.headers());
     let internal = || Problem::new(ErrorCode::Internal, "the connection cannot be upgraded");
@@ -220,28 +220,31 @@ where
 }
 
 /// What answers the key of a handshake.
-///
-/// # Errors
-/// The answer to what is none, or one of another version, whose client is to try again with ours (RFC 6455 section 4.4).
-fn accept_key(request: &Request) -> Result<String, Response> {
-    let refuse = |why: &str| Err(Problem::new(ErrorCode::InvalidMessage, why).into_response());
+fn accept_key(request: &Request) -> Result<String, HandshakeError> {
     if request.version() < Version::HTTP_11 || !request.headers().contains_key(header::HOST) {
-        return refuse("a WebSocket handshake is HTTP/1.1 and names its Host");
+        return Err(HandshakeError::Http);
     }
     let value = |name: header::HeaderName| request.headers().get(name).and_then(|v| v.to_str().ok());
     // Lists may come in several lines.
     let list = |name: header::HeaderName| {
         request.headers().get_all(name).iter().filter_map(|v| v.to_str().ok()).collect::<Vec<_>>().join(",")
     };
-    let (connection, upgrade) = (list(header::CONNECTION), list(header::UPGRADE));
     let key = value(header::SEC_WEBSOCKET_KEY);
-    match websocket::check_upgrade(&connection, &upgrade, value(header::SEC_WEBSOCKET_VERSION), key) {
-        Ok(()) => Ok(websocket::accept_key(key.unwrap_or_default())),
-        Err(e @ HandshakeError::Version) => {
+    let version = value(header::SEC_WEBSOCKET_VERSION);
+    websocket::check_upgrade(&list(header::CONNECTION), &list(header::UPGRADE), version, key)?;
+    Ok(websocket::accept_key(key.unwrap_or_default()))
+}
+
+/// The answer to what is no handshake; to one of another version with ours (RFC 6455 section 4.4).
+fn no_handshake(e: HandshakeError) -> Response {
+    match e {
+        HandshakeError::Version => {
             let offered = [(header::SEC_WEBSOCKET_VERSION, "13"), (header::UPGRADE, "websocket")];
-            Err((StatusCode::UPGRADE_REQUIRED, offered, e.to_string()).into_response())
+            (StatusCode::UPGRADE_REQUIRED, offered, e.to_string()).into_response()
         }
-        Err(e @ (HandshakeError::NotUpgrade | HandshakeError::Key)) => refuse(&e.to_string()),
+        HandshakeError::Http | HandshakeError::NotUpgrade | HandshakeError::Key => {
+            Problem::new(ErrorCode::InvalidMessage, e.to_string()).into_response()
+        }
     }
 }
 
