@@ -4,6 +4,7 @@ mod accept;
 mod addresses;
 mod admin;
 mod api;
+mod body;
 mod dashboard;
 mod documents;
 mod guard;

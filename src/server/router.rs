@@ -16,7 +16,6 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::guard;
 use super::lanes::{Accepted, Load};
 use super::peer::Peer;
 use super::problem::{self, Problem};
@@ -24,6 +23,7 @@ use super::socket::Socket;
 use super::state::App;
 use super::ws::Handover;
 use super::{api, dashboard, documents, monitor, pages, ws};
+use super::{body, guard};
 use crate::protocol::{ErrorCode, ProtocolError};
 
 /// The shared state in handlers.
@@ -62,7 +62,7 @@ impl Routes {
         let router = if is_surplus { Router::new().fallback(|| async { ws::crowded() }) } else { self.router };
         let trusted = &self.app.config.server.trusted_proxies;
         let service = hyper::service::service_fn(|request: hyper::Request<Incoming>| {
-            let mut request: Request = request.map(axum::body::Body::new);
+            let mut request: Request = request.map(body::timed);
             let from = Peer::of(peer, request.headers(), trusted);
             request.extensions_mut().insert(from);
             request.extensions_mut().insert(handover.clone());

@@ -142,21 +142,21 @@ async fn path_tricks_find_nothing() {
 }
 
 #[tokio::test]
-async fn stalled_uploads_give_up_their_places() {
+async fn stalled_bodies_are_given_up_and_their_places_with_them() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let server = TestServer::start();
     let mut stalled = Vec::new();
-    for _ in 0..2 {
+    for route in ["/api/decode", "/api/decode", "/api/broadcast", "/admin/log-level", "/admin/circuit-breakers/reset"] {
         let mut s = tokio::net::TcpStream::connect(server.addr).await.unwrap();
-        let head = b"POST /api/decode HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9000\r\n\r\nRIFF";
-        s.write_all(head).await.unwrap();
-        stalled.push(s);
+        let head = format!("POST {route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9000\r\n\r\nRIFF");
+        s.write_all(head.as_bytes()).await.unwrap();
+        stalled.push((route, s));
     }
-    for mut s in stalled {
+    for (route, mut s) in stalled {
         let mut answer = Vec::new();
         let all = s.read_to_end(&mut answer);
         tokio::time::timeout(std::time::Duration::from_secs(30), all).await.expect("an answer in time").unwrap();
-        assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+        assert!(answer.starts_with(b"HTTP/1.1 408 "), "{route}: {}", String::from_utf8_lossy(&answer));
     }
     assert_eq!(http(server.addr, "POST", "/api/decode", "", &fixture("audio/studio48.flac")).await.0, 200);
 }

@@ -1,12 +1,12 @@
 //! `/admin/circuit-breakers/*`: letting calls to a service through again before its time.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::ErrorCode;
+use super::TextBody;
+use crate::dialect::native::read_body;
 use crate::server::guard::Admin;
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
@@ -29,14 +29,9 @@ pub(in crate::server) struct ResetBreakers {
 pub(in crate::server) async fn reset(
     State(app): State<Shared>,
     Admin(by): Admin,
-    body: Bytes,
+    TextBody(body): TextBody,
 ) -> Result<Json<ResetBreakers>, Problem> {
-    let wanted = if body.is_empty() {
-        Reset::default()
-    } else {
-        serde_json::from_slice(&body)
-            .map_err(|e| Problem::new(ErrorCode::InvalidMessage, format!("the body is {{\"name\"?}}: {e}")))?
-    };
+    let wanted: Reset = if body.is_empty() { Reset::default() } else { read_body(&body).map_err(Problem)? };
     let reset = app.breakers.reset(wanted.name.as_deref());
     if reset.is_empty() && wanted.name.is_some() {
         return Err(Problem::not_found("no such circuit breaker"));

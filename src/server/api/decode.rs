@@ -2,7 +2,6 @@
 //! the result goes to an unnamed temporary file, so that memory does not grow with it.
 
 use std::io::{self, BufWriter, Read, Seek, SeekFrom};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -19,6 +18,7 @@ use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
 use crate::pipeline::{OfflineError, decode_all};
 use crate::protocol::ErrorCode;
+use crate::server::body;
 use crate::server::guard::{Asked, Caller};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
@@ -29,8 +29,6 @@ const BODY_PARTS_MAX: usize = 8;
 pub(in crate::server) const AT_ONCE_MAX: usize = 2;
 /// Most bytes of samples that the 32-bit sizes of a WAV file can say, its head of at most 68 bytes set aside.
 const DATA_BYTES_MAX: u64 = u32::MAX as u64 - 68;
-/// How long a body may bring nothing: it holds one of few places meanwhile.
-const BODY_IDLE_MAX: Duration = Duration::from_secs(8);
 /// Bytes of the answer sent at a time.
 const SEND_BYTES: usize = 64 * 1024;
 
@@ -86,15 +84,15 @@ pub(in crate::server) async fn decode(
         let e = crate::protocol::ProtocolError::new(ErrorCode::Overloaded, "other files are being decoded");
         return Err(Problem(e.retry_after_ms(1_000)));
     };
-    let (parts, body) = mpsc::channel(BODY_PARTS_MAX);
-    let work = tokio::task::spawn_blocking(move || to_wav(&params, Parts { body, part: Bytes::new() }, DATA_BYTES_MAX));
+    let (parts, received) = mpsc::channel(BODY_PARTS_MAX);
+    let received = Parts { body: received, part: Bytes::new() };
+    let work = tokio::task::spawn_blocking(move || to_wav(&params, received, DATA_BYTES_MAX));
     let mut incoming = request.into_body();
-    loop {
-        let part = match tokio::time::timeout(BODY_IDLE_MAX, incoming.frame()).await {
-            Ok(None) => break,
-            Ok(Some(frame)) => frame.map_err(io::Error::other).map(|f| f.into_data().unwrap_or_default()),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        };
+    while let Some(frame) = incoming.frame().await {
+        let part = frame.map(|f| f.into_data().unwrap_or_default()).map_err(|e| match body::is_stalled(&e) {
+            true => io::ErrorKind::TimedOut.into(),
+            false => io::Error::other(e),
+        });
         let is_last = part.is_err();
         if parts.send(part).await.is_err() || is_last {
             break; // the decoder has failed, or will by this, and says why
@@ -109,10 +107,7 @@ fn problem(e: &OfflineError) -> Problem {
     match e {
         OfflineError::Decode(d) if d.is_unsupported() => Problem::new(ErrorCode::UnsupportedFormat, d.to_string()),
         OfflineError::Decode(d) => Problem::new(ErrorCode::DecodeFailed, d.to_string()),
-        OfflineError::Read(e) if e.kind() == io::ErrorKind::TimedOut => Problem::new(
-            ErrorCode::StreamStalled,
-            format!("the body brought nothing for {} s", BODY_IDLE_MAX.as_secs()),
-        ),
+        OfflineError::Read(e) if e.kind() == io::ErrorKind::TimedOut => body::stalled(),
         OfflineError::Deliver(e) if e.kind() == io::ErrorKind::FileTooLarge => Problem::new(
             ErrorCode::MessageTooLarge,
             "the result is longer than the 4 GiB of a WAV file: send shorter parts, ask for a lower output_rate, or stream over /ws",

@@ -15,14 +15,13 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::body::unread;
 use super::problem::Problem;
 use super::state::App;
 use crate::hub::Connection;
-use crate::protocol::ErrorCode;
 
 /// Rows of a page where none is asked for.
 const PAGE_DEFAULT: usize = 100;
@@ -51,13 +50,6 @@ impl Page {
     }
 }
 
-/// What is told of a body that cannot be had.
-fn unread(status: StatusCode, why: String) -> Problem {
-    let code =
-        if status == StatusCode::PAYLOAD_TOO_LARGE { ErrorCode::MessageTooLarge } else { ErrorCode::InvalidMessage };
-    Problem::new(code, why)
-}
-
 /// A body as JSON, whatever its media type says.
 pub(super) struct Body<T>(pub(super) T);
 
@@ -78,7 +70,7 @@ impl<S: Send + Sync> FromRequest<S> for TextBody {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let body = String::from_request(request, state).await;
-        body.map(Self).map_err(|e| unread(e.status(), e.body_text()))
+        body.map(Self).map_err(|e| unread(&e, e.status(), e.body_text()))
     }
 }
 
