@@ -159,7 +159,7 @@ pub(super) const ROUTES: &[Route] = routes! {
         => [200 "What was closed." Json(of::<Disconnected>)] [];
     POST "/api/broadcast" "broadcast" "administration" Administrator "Something for many, with the fields of `broadcast_request`."
         body(JSON, true, of::<BroadcastBody>)
-        => [200 "What became of it." Json(of::<broadcast::Delivered>)] [400, 413];
+        => [200 "What became of it." Json(of::<broadcast::Delivered>)] [400, 408, 413];
     GET "/api/conversations/{id}" "conversation" "conversations" Caller "A conversation, for those who may enter it."
         => [200 "The conversation." Json(of::<conversations::Conversation>)] [400, 404, 503];
     GET "/api/conversations/{id}/messages" "messages" "conversations" Caller "What was said, oldest first."
@@ -167,7 +167,7 @@ pub(super) const ROUTES: &[Route] = routes! {
         => [200 "A page of it." Json(of::<List<HistoryMessage>>)] [400, 503];
     POST "/api/conversations/{id}/messages" "say" "conversations" Caller "Says something to the members."
         body(JSON, true, of::<ContentBody>)
-        => [201 "It is durable." Json(of::<conversations::MessageAccepted>)] [400, 413, 429, 503];
+        => [201 "It is durable." Json(of::<conversations::MessageAccepted>)] [400, 408, 413, 429, 503];
     GET "/api/conversations/{id}/presence" "presence" "conversations" Caller "Who is there."
         => [200 "The members." Json(of::<conversations::ConversationPresence>)] [400];
     GET "/api/sessions/{id}" "session" "sessions" Caller "A session; one's own, for administrators anybody's."
@@ -183,10 +183,10 @@ pub(super) const ROUTES: &[Route] = routes! {
         => [204 "Done." Nothing] [404, 409];
     POST "/api/decode" "decode" "decode" Caller "Decodes a file through the pipeline of live streams; two at a time."
         query(decode::Params) body(ANY, true, bytes)
-        => [200 "Signed 16-bit PCM in WAV." Bytes("audio/wav")] [400, 415, 422, 503];
+        => [200 "Signed 16-bit PCM in WAV." Bytes("audio/wav")] [400, 408, 413, 415, 422, 503];
     POST "/admin/circuit-breakers/reset" "resetBreakers" "administration" Administrator "Lets calls to a service through again, without a body to all."
         body(JSON, false, of::<breakers::Reset>)
-        => [200 "Which are closed now." Json(of::<breakers::ResetBreakers>)] [400, 404];
+        => [200 "Which are closed now." Json(of::<breakers::ResetBreakers>)] [400, 404, 408, 413];
     GET "/admin/errors/recent" "recentErrors" "administration" Administrator "The error journal, newest first."
         query(monitoring::Minutes)
         => [200 "Its entries." Json(object)] [400];
@@ -196,7 +196,7 @@ pub(super) const ROUTES: &[Route] = routes! {
         => [200 "The directives." Json(object)] [503];
     POST "/admin/log-level" "setLogLevel" "administration" Administrator "What is logged from now on."
         body(JSON, true, of::<monitoring::Level>)
-        => [200 "It is so." Json(object)] [400, 413, 503];
+        => [200 "It is so." Json(object)] [400, 408, 413, 503];
     GET "/metrics" "metrics" "health" Anyone "Figures for Prometheus; OpenMetrics for who accepts it."
         => [200 "The figures." Bytes("text/plain")] [];
     GET "/monitoring/dashboard" "dashboard" "health" Anyone "A live page; what it shows it asks for with an administrator's token."
@@ -218,5 +218,5 @@ pub(super) const ROUTES: &[Route] = routes! {
         => [200 "All of them." Json(of::<List<revocations::Revocation>>)] [503];
     POST "/admin/revocations" "revoke" "administration" Administrator "Revokes a token, or all of a user's until now. Connections made with them are closed with 4001."
         body(JSON, true, of::<revocations::Request>)
-        => [201 "In force, and kept." Json(of::<Disconnected>)] [400, 429, 503];
+        => [201 "In force, and kept." Json(of::<Disconnected>)] [400, 408, 413, 429, 503];
 };
