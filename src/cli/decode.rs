@@ -10,8 +10,8 @@ use super::input::FormatArgs;
 use super::{Failure, terminal};
 use crate::audio::{OutputChannels, OutputFormat, PcmSpec, convert};
 use crate::client::wav::WavFile;
-use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
-use crate::pipeline::{OfflineReport, decode_all};
+use crate::decode::{DecodeError, DecodeParams, WHOLE_FILE_BYTES_MAX};
+use crate::pipeline::{OfflineError, OfflineReport, decode_all};
 
 /// Decode a file to 16-bit PCM, exactly as the server would.
 #[derive(Debug, clap::Args)]
@@ -90,6 +90,12 @@ fn decode_into(
         s16.clear();
         convert::f32_to_s16(block, &mut s16);
         on_block(spec, &s16)
+    })
+    .map_err(|e| match e {
+        OfflineError::Decode(DecodeError::Unrecognised) => anyhow!(
+            "the first bytes are no known format: name it by --encoding, for raw audio with --input-rate and --input-channels"
+        ),
+        e => e.into(),
     })?;
     Ok((report, output))
 }

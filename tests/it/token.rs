@@ -108,6 +108,10 @@ fn what_cannot_be_done_is_said_once_and_with_its_reason() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     let error = text.lines().find(|l| l.starts_with("error:")).expect("an error");
     assert!(error.contains(&address) && error.matches("in use").count() == 1, "{error}");
+    let noise = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/make.sh");
+    let output = voxgate(&["decode", noise, "-o", "out.wav"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(told(&output).contains("--encoding"), "{}", told(&output));
     let output = voxgate(&["bench", "--url", &format!("ws://{address}/ws"), "--server-pid", "4194305"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(told(&output).contains("no process 4194305"), "{}", told(&output));

@@ -18,7 +18,7 @@ use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
 use crate::pipeline::{OfflineError, decode_all};
 use crate::protocol::ErrorCode;
-use crate::server::body;
+use crate::server::body::{self, Flow};
 use crate::server::guard::{Asked, Caller};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
@@ -88,11 +88,14 @@ pub(in crate::server) async fn decode(
     let received = Parts { body: received, part: Bytes::new() };
     let work = tokio::task::spawn_blocking(move || to_wav(&params, received, DATA_BYTES_MAX));
     let mut incoming = request.into_body();
+    let mut flow = Flow::new();
     while let Some(frame) = incoming.frame().await {
-        let part = frame.map(|f| f.into_data().unwrap_or_default()).map_err(|e| match body::is_stalled(&e) {
-            true => io::ErrorKind::TimedOut.into(),
-            false => io::Error::other(e),
-        });
+        let part = match frame.map(|f| f.into_data().unwrap_or_default()) {
+            Ok(part) if flow.is_trickle(part.len()) => Err(io::ErrorKind::TimedOut.into()),
+            Ok(part) => Ok(part),
+            Err(e) if body::is_stalled(&e) => Err(io::ErrorKind::TimedOut.into()),
+            Err(e) => Err(io::Error::other(e)),
+        };
         let is_last = part.is_err();
         if parts.send(part).await.is_err() || is_last {
             break; // the decoder has failed, or will by this, and says why

@@ -257,6 +257,7 @@ impl Task {
         let state = s.pipeline.guarded(|p| p.run(scratch, &mut budget));
         match state {
             Err(e) => {
+                self.tell_damage(at, lane);
                 self.fail_stream(at, &e, lane);
                 return true;
             }
@@ -282,17 +283,19 @@ impl Task {
         for e in events {
             self.tell_sink_event(at, e, lane);
         }
-        if let Some((warning, times)) = self.streams[at].pipeline.damage.take() {
-            let text =
-                if times > 1 { format!("{warning} (and {} more like it)", times - 1) } else { warning.to_string() };
-            let e = ProtocolError::new(ErrorCode::DecodeFailed, text)
-                .on_stream(&*self.streams[at].stream_id)
-                .detail("warnings", times)
-                .detail("stream_continues", true);
-            self.fault(e, None, lane);
-        }
+        self.tell_damage(at, lane);
         self.acknowledge_stream(at, lane);
         self.tell_flushes(at, lane);
+    }
+
+    fn tell_damage(&mut self, at: usize, lane: &mut Lane) {
+        let Some((warning, times)) = self.streams[at].pipeline.damage.take() else { return };
+        let text = if times > 1 { format!("{warning} (and {} more like it)", times - 1) } else { warning.to_string() };
+        let e = ProtocolError::new(ErrorCode::DecodeFailed, text)
+            .on_stream(&*self.streams[at].stream_id)
+            .detail("warnings", times)
+            .detail("stream_continues", true);
+        self.fault(e, None, lane);
     }
 
     fn tell_sink_event(&mut self, at: usize, event: SinkEvent, lane: &mut Lane) {

@@ -181,7 +181,7 @@ async fn a_stream_ends_at_its_longest_however_much_comes() {
 }
 
 /// One FLAC frame (RFC 9639 section 9) of 65,535 samples of silence in 8 channels: 36 bytes for a megabyte of 16-bit sound.
-fn silent_flac_frame(number: u8) -> Vec<u8> {
+fn silent_flac_frame(number: u8, rate: u8) -> Vec<u8> {
     let crc = |bytes: &[u8], poly: u32, bits: u32| {
         bytes.iter().fold(0u32, |crc, &b| {
             (0..8).fold(crc ^ u32::from(b) << (bits - 8), |c, _| {
@@ -189,8 +189,8 @@ fn silent_flac_frame(number: u8) -> Vec<u8> {
             }) & ((1 << bits) - 1)
         })
     };
-    // Fixed block size, 16 bits of it follow; 16 kHz; 8 channels; 16 bits.
-    let mut f = vec![0xff, 0xf8, 0x75, 0x78, number, 0xff, 0xfe];
+    // Fixed block size, 16 bits of it follow; the rate's number; 8 channels; 16 bits.
+    let mut f = vec![0xff, 0xf8, 0x70 | rate, 0x78, number, 0xff, 0xfe];
     f.push(crc(&f, 0x07, 8) as u8);
     f.extend([0, 0, 0].repeat(8)); // constant subframes
     let footer = crc(&f, 0x8005, 16) as u16;
@@ -203,15 +203,17 @@ fn silent_flac_frame(number: u8) -> Vec<u8> {
 async fn a_decoder_bomb_ends_its_stream_and_nothing_else() {
     let server = TestServer::start();
     let mut c = server.connect().await;
-    let mut bomb = b"fLaC\x80\0\0\x22\xff\xff\xff\xff\0\0\0\0\0\0".to_vec();
-    let rate_channels_bits = 16_000u64 << 44 | 7 << 41 | 15 << 36;
-    bomb.extend(rate_channels_bits.to_be_bytes());
-    bomb.extend([0; 16]);
-    bomb.extend((0..120u8).flat_map(silent_flac_frame));
-    c.start_with(json!({"format": {"encoding": "flac"}, "record": false, "ack_ms": 0})).await;
-    c.send_binary(&bomb).await;
-    let e = c.expect_error("DECODE_FAILED").await;
-    assert!(e["message"].as_str().unwrap().contains("limit"), "{e}");
-    assert_eq!(c.expect("audio_ended").await["reason"], "error");
+    for (rate_hz, rate) in [(16_000u64, 5), (192_000, 3)] {
+        let mut bomb = b"fLaC\x80\0\0\x22\xff\xff\xff\xff\0\0\0\0\0\0".to_vec();
+        let rate_channels_bits = rate_hz << 44 | 7 << 41 | 15 << 36;
+        bomb.extend(rate_channels_bits.to_be_bytes());
+        bomb.extend([0; 16]);
+        bomb.extend((0..120u8).flat_map(|number| silent_flac_frame(number, rate)));
+        c.start_with(json!({"format": {"encoding": "flac"}, "record": false, "ack_ms": 0})).await;
+        c.send_binary(&bomb).await;
+        let e = c.expect_error("DECODE_FAILED").await;
+        assert!(e["message"].as_str().unwrap().contains("limit"), "{rate_hz} Hz: {e}");
+        assert_eq!(c.expect("audio_ended").await["reason"], "error");
+    }
     assert_eq!(c.stream(pcm16k(), &sine16k(160), 99).await["reason"], "end");
 }

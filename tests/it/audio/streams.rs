@@ -164,6 +164,31 @@ async fn an_odd_tail_is_counted_not_an_error() {
     assert!(server.recording(&ended).1 == samples(&pcm));
 }
 
+/// A stream none of whose packets decodes ends; what was wrong with them is told before that.
+#[tokio::test]
+async fn damage_is_told_before_the_end_it_leads_to() {
+    let server = TestServer::start();
+    let mut c = server.connect().await;
+    c.start(json!({"encoding": "opus", "sample_rate": 48_000, "channels": 2})).await;
+    for _ in 0..3 {
+        c.send_binary(&[3]).await; // a packet of many frames that does not say how many (RFC 6716 section 3.2.5)
+    }
+    c.send(json!({"type": "audio_end"})).await;
+    let mut errors = Vec::new();
+    let ended = loop {
+        let m = c.next().await;
+        match m["type"].as_str() {
+            Some("error") => errors.push(m),
+            Some("audio_ended") => break m,
+            _ => {}
+        }
+    };
+    let last = errors.pop().expect("an error");
+    assert_eq!((&last["code"], &ended["reason"]), (&json!("DECODE_FAILED"), &json!("error")), "{last}");
+    assert!(last["details"]["stream_continues"].is_null(), "{last}");
+    assert!(!errors.is_empty() && errors.iter().all(|e| e["details"]["stream_continues"] == true), "{errors:?}");
+}
+
 async fn data(c: &mut Client, fields: Value, bytes: &[u8]) {
     let mut m = fields;
     m["type"] = "audio_data".into();
