@@ -20,9 +20,9 @@ const FRAME: Duration = Duration::from_millis(20);
 const FRAME_BYTES: usize = 660;
 /// Before and while the CPU time is counted.
 const WARM_UP: Duration = Duration::from_secs(1);
-const WINDOW: Duration = Duration::from_secs(6);
-/// Runs of each, in turn.
-const RUNS: usize = 3;
+const WINDOW: Duration = Duration::from_secs(3);
+/// Runs of each, in turn: many short ones, for the machine's neighbours come and go.
+const RUNS: usize = 9;
 
 /// Ends the process when it goes.
 struct Running(Child);
@@ -76,21 +76,27 @@ fn answered(mut socket: std::net::TcpStream) -> std::net::TcpStream {
 }
 
 async fn compare() {
-    for run in 1..=RUNS {
-        compare_once(run, "readers that sleep").await;
-    }
+    compare_all("readers that sleep").await;
     let awake = tokio::task::spawn_local(async {
         loop {
             tokio::task::yield_now().await;
         }
     });
-    for run in 1..=RUNS {
-        compare_once(run, "readers that never sleep").await;
-    }
+    compare_all("readers that never sleep").await;
     awake.abort();
 }
 
-async fn compare_once(run: usize, readers: &str) {
+async fn compare_all(readers: &str) {
+    let mut ratios = Vec::new();
+    for run in 1..=RUNS {
+        ratios.push(compare_once(run, readers).await);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("{readers}: {:.2} x, from {:.2} to {:.2}", ratios[RUNS / 2], ratios[0], ratios[RUNS - 1]);
+}
+
+/// What the server takes for what the bare program takes.
+async fn compare_once(run: usize, readers: &str) -> f64 {
     let (child, addr) = start(&std::env::current_exe().unwrap().to_string_lossy(), &["bare"]);
     let (bare, bare_frames) = measure(&child, addr, false).await;
     drop(child);
@@ -104,6 +110,7 @@ async fn compare_once(run: usize, readers: &str) {
         "{readers}, run {run}: bare writes {bare:.2} us a frame ({bare_frames} frames), voxgate {server:.2} us ({server_frames}): {:.2} x",
         server / bare
     );
+    server / bare
 }
 
 fn spawn(program: &str, args: &[&str]) -> Running {
