@@ -199,7 +199,7 @@ where
     let then = Box::new(then);
     handover.tasks.clone().spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
-        let Some((served, _load)) = upgraded.downcast::<TokioIo<Socket>>().ok().and_then(|parts| {
+        let Some((served, _load)) = upgraded.downcast::<TokioIo<Socket>>().ok().and_then(move |parts| {
             let (slot, load) = handover.take()?;
             Some((then(parts.io.into_inner(), parts.read_buf, slot)?, load))
         }) else {
