@@ -28,13 +28,13 @@ whole caf alac.caf -ar 16000 -c:a alac
 head_of flac 6000 audio/live16.flac audio/studio48.flac
 whole flac whole.flac -ar 16000
 head_of mp3 2500 audio/live16.mp3 audio/vbr44.mp3 audio/studio48.mp2 audio/studio48.mp1 audio/free48.mp3
-head_of adts 2500 audio/mono16.aac audio/studio48.aac
+head_of adts 2500 audio/mono16.aac audio/studio48.aac audio/he-aac.aac audio/he-aac-v2.aac audio/surround6.aac audio/surround8.aac
 head_of ogg 4500 audio/live-opus.ogg audio/studio48-vorbis.ogg recorders/firefox-opus.ogg audio/surround-opus.ogg
 head_of ogg 5200 audio/surround-vorbis.ogg
 head_of ogg 9000 audio/studio44-flac.ogg
 head_of webm 3500 audio/live-opus.webm audio/restarted-opus.webm recorders/chromium-opus.webm recorders/firefox-opus.webm recorders/chromium-pcm.webm
 head_of webm 5000 audio/studio48-vorbis.webm audio/surround-vorbis.webm
-head_of mp4 4000 audio/frag-aac.mp4 audio/frag-opus.mp4 audio/edited-frag.mp4 audio/faststart-aac.m4a recorders/chromium-opus.mp4
+head_of mp4 4000 audio/frag-aac.mp4 audio/frag-he-aac.mp4 audio/frag-opus.mp4 audio/edited-frag.mp4 audio/faststart-aac.m4a recorders/chromium-opus.mp4
 whole mp4 tail-aac.m4a -c:a aac
 whole mp4 tail-alac.m4a -ar 16000 -c:a alac
 whole mp4 tail-flac.mp4 -ar 16000 -c:a flac -strict -2

@@ -5,8 +5,8 @@ use super::codec;
 use super::codec::aac::{self, Aac};
 use super::codec::{Openings, Tally};
 use super::framing::{FrameHeader, Framer, Next};
-use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step, header};
-use crate::audio::{PcmSpec, StreamFormat};
+use super::{DecodeError, DecodeOut, DecodeParams, Decoder, Step};
+use crate::audio::StreamFormat;
 
 const NAME: &str = "ADTS";
 
@@ -30,21 +30,13 @@ impl Header {
         if self.has_crc { 9 } else { 7 }
     }
 
-    /// Rate and channels, where the stream is one that is decoded.
-    fn spec(&self) -> Result<PcmSpec, DecodeError> {
-        let unsupported = |what: String| Err(DecodeError::Unsupported { container: NAME, what });
-        if self.profile != 1 {
-            return unsupported(format!("audio object type {} (AAC-LC is decoded)", self.profile + 1));
-        }
+    /// What opens the decoder, where the stream is one that is decoded.
+    fn config(&self) -> Result<aac::Config, DecodeError> {
         if self.blocks != 1 {
-            return unsupported("more than one AAC block in a frame".into());
+            let what = "more than one AAC block in a frame".into();
+            return Err(DecodeError::Unsupported { container: NAME, what });
         }
-        let channels = match self.channel_configuration {
-            0 => return unsupported("a channel layout given by a program config element".into()),
-            7 => 8,
-            n => u16::from(n),
-        };
-        Ok(PcmSpec { rate_hz: self.rate_hz, channels })
+        aac::Config::adts(self.profile + 1, self.rate_hz, self.channel_configuration)
     }
 }
 
@@ -85,7 +77,7 @@ impl FrameHeader for Header {
 pub(super) struct Adts {
     declared: StreamFormat,
     framer: Framer<Header>,
-    open: Option<(PcmSpec, Aac)>,
+    open: Option<(Header, Aac)>,
     tally: Tally,
     openings: Openings,
 }
@@ -104,13 +96,13 @@ impl Adts {
 
     fn step(&mut self, out: &mut DecodeOut) -> Result<bool, DecodeError> {
         let Next::Frame(header) = self.framer.next(&mut out.warnings)? else { return Ok(false) };
-        let spec = header.spec()?;
-        if self.open.as_ref().is_none_or(|(open, _)| *open != spec) {
+        if self.open.as_ref().is_none_or(|(open, _)| !open.is_same_stream(&header)) {
+            let config = header.config()?;
             if self.open.is_none() {
-                header::check_declared(&self.declared, NAME, &[spec.rate_hz], u32::from(spec.channels))?;
+                config.check_declared(&self.declared, NAME)?;
             }
             self.openings.note(NAME)?;
-            self.open = Some((spec, Aac::for_spec(spec)?));
+            self.open = Some((header, Aac::open(config)?));
         }
         if let Some((_, decoder)) = &mut self.open {
             let packet = &self.framer.frame()[header.payload_at()..];

@@ -13,7 +13,7 @@ pub(crate) fn check(
     rate_hz: u32,
     channels: u32,
 ) -> Result<PcmSpec, DecodeError> {
-    check_declared(&params.format, container, &[rate_hz], channels)?;
+    check_declared(&params.format, container, &[rate_hz], &[channels])?;
     check_range(container, rate_hz, channels)
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn check_range(container: &'static str, rate_hz: u32, channels: u32) 
 }
 
 /// Compares what the sender declared to a header. `rates_hz` are all that may truly have been said of the stream, the one to name first
-/// in front; a rate of 0 is one that the header does not give.
+/// in front; a rate of 0 is one that the header does not give. `channels` likewise; none where the header gives none.
 ///
 /// # Errors
 /// [`DecodeError::Contradiction`] where they differ.
@@ -44,7 +44,7 @@ pub(crate) fn check_declared(
     declared: &StreamFormat,
     container: &'static str,
     rates_hz: &[u32],
-    channels: u32,
+    channels: &[u32],
 ) -> Result<(), DecodeError> {
     let contradiction = |field, declared, found| Err(DecodeError::Contradiction { field, declared, found, container });
     if let (Some(rate_hz), Some(&found)) = (declared.sample_rate, rates_hz.first())
@@ -52,8 +52,10 @@ pub(crate) fn check_declared(
     {
         return contradiction("sample_rate", rate_hz, found);
     }
-    match declared.channels.map(u32::from) {
-        Some(declared) if declared != channels => contradiction("channels", declared, channels),
-        Some(_) | None => Ok(()),
+    if let (Some(count), Some(&found)) = (declared.channels.map(u32::from), channels.first())
+        && !channels.contains(&count)
+    {
+        return contradiction("channels", count, found);
     }
+    Ok(())
 }

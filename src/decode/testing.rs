@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::{DecodeError, DecodeOut, DecodeParams, DecodeWarning, Decoder, WHOLE_FILE_BYTES_MAX, open};
 use crate::audio::{Encoding, OutputChannels, OutputFormat, PcmSpec, StreamFormat, convert};
-pub(crate) use compare::{best_lag, difference_db, difference_s16_db, down_mix};
+pub(crate) use compare::{assert_each_channel, best_lag, difference_db, difference_s16_db, down_mix};
 pub(crate) use damage::{Random, mutate, survive_damage, survive_garbage};
 
 /// Where a stream's bytes are cut.

@@ -5,6 +5,11 @@ use crate::decode::{DecodeError, DecodeWarning};
 const STUDIO: &[u8] = include_bytes!("../../../fixtures/audio/studio48.aac");
 const MONO16: &[u8] = include_bytes!("../../../fixtures/audio/mono16.aac");
 
+/// The length of the frame that `bytes` begin with.
+fn frame_bytes(bytes: &[u8]) -> usize {
+    usize::from(bytes[3] & 3) << 11 | usize::from(bytes[4]) << 3 | usize::from(bytes[5] >> 5)
+}
+
 #[test]
 fn every_frame_is_decoded_as_ffmpeg_does() {
     let stereo = PcmSpec { rate_hz: 48_000, channels: 2 };
@@ -28,6 +33,33 @@ fn cuts_do_not_matter() {
     assert_same_however_cut(&native(Encoding::Aac), STUDIO);
 }
 
+/// The headers say 24 kHz, of the second one channel too: what the packets add is found in them.
+#[test]
+fn band_replication_and_parametric_stereo_are_heard() {
+    for name in ["he-aac.aac", "he-aac-v2.aac"] {
+        let decoded = run(&native(Encoding::Aac), &fixture(name), Cut::Whole);
+        let (spec, samples) = decoded.only_run();
+        assert_eq!(spec, PcmSpec { rate_hz: 48_000, channels: 2 }, "{name}");
+        assert_eq!(decoded.warnings, []);
+        let difference = difference_s16_db(samples, &floats(&expected(name)));
+        assert!(difference <= -90.0, "{name}: {difference} dB");
+        assert_same_however_cut(&native(Encoding::Aac), &fixture(name));
+    }
+}
+
+/// Three to eight channels, two of the layouts told by a program config element.
+#[test]
+fn surround_comes_out_in_the_order_of_wave() {
+    for channels in 3..=8 {
+        let name = format!("surround{channels}.aac");
+        let decoded = run(&native(Encoding::Aac), &fixture(&name), Cut::Whole);
+        let (spec, samples) = decoded.only_run();
+        assert_eq!(spec, PcmSpec { rate_hz: 16_000, channels }, "{name}");
+        assert_each_channel(samples, &floats(&expected(&name)), channels, -60.0);
+        assert_same_however_cut(&native(Encoding::Aac), &fixture(&name));
+    }
+}
+
 #[test]
 fn tags_are_passed_over_in_silence() {
     let plain = run(&native(Encoding::Aac), MONO16, Cut::Whole);
@@ -47,8 +79,8 @@ fn the_crc_variant_is_read() {
     // The same frames with the two bytes of CRC a protected header announces; nothing checks them.
     let mut protected = Vec::new();
     let mut rest = MONO16;
-    while let [_, _, _, b3, b4, b5, ..] = *rest {
-        let length = usize::from(b3 & 3) << 11 | usize::from(b4) << 3 | usize::from(b5 >> 5);
+    while !rest.is_empty() {
+        let length = frame_bytes(rest);
         let (frame, later) = rest.split_at(length);
         rest = later;
         let mut frame = frame.to_vec();
@@ -93,9 +125,8 @@ fn a_change_of_format_begins_a_segment() {
 #[test]
 fn endless_format_changes_are_refused() {
     let first_two = |bytes: &'static [u8]| {
-        let length = |b: &[u8]| usize::from(b[3] & 3) << 11 | usize::from(b[4]) << 3 | usize::from(b[5] >> 5);
-        let first = length(bytes);
-        &bytes[..first + length(&bytes[first..])]
+        let first = frame_bytes(bytes);
+        &bytes[..first + frame_bytes(&bytes[first..])]
     };
     let flapping = [first_two(STUDIO), first_two(MONO16)].concat().repeat(600);
     let error = run(&native(Encoding::Aac), &flapping, Cut::Whole).error.expect("refused");
@@ -115,17 +146,16 @@ fn what_is_no_adts_or_not_decoded_is_refused() {
     let text = b"It was the best of times, it was the worst of times. ".repeat(4_000);
     let decoded = run(&native(Encoding::Aac), &text, Cut::Whole);
     assert!(matches!(decoded.error, Some(DecodeError::Malformed { container: "ADTS", .. })), "{:?}", decoded.error);
-    // The profile of every header changed to Main.
-    let mut main = MONO16.to_vec();
+    // The profile of every header changed to the scalable one.
+    let mut scalable = MONO16.to_vec();
     let mut at = 0;
-    while at < main.len() {
-        let length =
-            usize::from(main[at + 3] & 3) << 11 | usize::from(main[at + 4]) << 3 | usize::from(main[at + 5] >> 5);
-        main[at + 2] &= 0x3f;
+    while at < scalable.len() {
+        let length = frame_bytes(&scalable[at..]);
+        scalable[at + 2] = (scalable[at + 2] & 0x3f) | 0x80;
         at += length;
     }
-    let error = run(&native(Encoding::Aac), &main, Cut::Whole).error.expect("refused");
-    assert_eq!(error.to_string(), "ADTS: audio object type 1 (AAC-LC is decoded) is not supported");
+    let error = run(&native(Encoding::Aac), &scalable, Cut::Whole).error.expect("refused");
+    assert_eq!(error.to_string(), "AAC: scalable sample rate (send AAC-LC) is not supported");
 }
 
 #[test]
@@ -139,10 +169,17 @@ fn a_wrong_declaration_is_contradicted() {
     declared.format.sample_rate = Some(48_000);
     declared.format.channels = Some(2);
     assert_eq!(run(&declared, STUDIO, Cut::Whole).error, None);
+    // What the header says and what it becomes may both be declared.
+    for (rate_hz, channels) in [(24_000, 1), (48_000, 2)] {
+        (declared.format.sample_rate, declared.format.channels) = (Some(rate_hz), Some(channels));
+        assert_eq!(run(&declared, &fixture("he-aac-v2.aac"), Cut::Whole).error, None);
+    }
 }
 
 #[test]
 fn damaged_files_and_garbage_do_no_harm() {
     survive_damage(&native(Encoding::Aac), STUDIO, 48, 20_000);
+    survive_damage(&native(Encoding::Aac), &fixture("he-aac-v2.aac"), 48, 20_000);
+    survive_damage(&native(Encoding::Aac), &fixture("surround8.aac"), 48, 20_000);
     survive_garbage(&native(Encoding::Aac), 48);
 }

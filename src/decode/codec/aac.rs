@@ -1,74 +1,82 @@
-//! AAC-LC packets (ISO/IEC 14496-3, one raw_data_block each) over symphonia's decoder. Knows no container.
+//! AAC packets (ISO/IEC 14496-3, one raw_data_block each) over rusty_aac: all of the family but USAC. Knows no container.
+//!
+//! HE-AAC adds spectral band replication, which doubles the rate, and parametric stereo, which makes two channels of one. A header need not
+//! mention either: only the packets tell.
 
-use symphonia::core::audio::{Channels, layouts};
-use symphonia::core::codecs::audio::AudioCodecParameters;
-use symphonia::core::codecs::audio::well_known::CODEC_ID_AAC;
+use rusty_aac::config::{self, StreamConfig, aot};
+use rusty_aac::decode::Decoder;
 
-use super::symphonia::Symphonia;
 use super::{BadPacket, PacketDecoder};
-use crate::audio::{PcmSpec, RATE_HZ_MAX, RATE_HZ_MIN};
-use crate::decode::{DecodeError, DecodeOut};
+use crate::audio::convert::clean;
+use crate::audio::{CHANNELS_MAX, PcmSpec, StreamFormat};
+use crate::decode::{DecodeError, DecodeOut, header};
 
 const NAME: &str = "AAC";
-
-/// Rates by samplingFrequencyIndex (ISO/IEC 14496-3 table 1.18).
-const RATES_HZ: [u32; 13] =
-    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
 
 /// The syntactic element that ends a raw_data_block (ISO/IEC 14496-3 table 4.85).
 const ID_END: u8 = 7;
 
-/// The rate a samplingFrequencyIndex stands for; none for the reserved ones.
+/// The rate a samplingFrequencyIndex stands for (ISO/IEC 14496-3 table 1.18); none for the reserved ones.
 pub(crate) fn rate_hz(index: u8) -> Option<u32> {
-    RATES_HZ.get(usize::from(index)).copied()
+    config::SAMPLE_RATES.get(usize::from(index)).copied()
 }
 
-/// An AAC-LC decoder.
-pub(crate) struct Aac {
-    inner: Symphonia,
-}
+/// What a header says of a stream, checked to be what is decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config(StreamConfig);
 
-impl Aac {
-    /// Opens a decoder for an AudioSpecificConfig.
+impl Config {
+    /// Reads an AudioSpecificConfig (ISO/IEC 14496-3 section 1.6.2.1).
     ///
     /// # Errors
-    /// As [`parse_config`].
-    pub(crate) fn open(config: &[u8]) -> Result<Self, DecodeError> {
-        Self::for_spec(parse_config(config)?)
+    /// [`DecodeError::Unsupported`] for what is not decoded, [`DecodeError::Malformed`] for one that cannot be read.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self(config::parse(bytes).map_err(refusal)?).checked()
     }
 
-    /// Opens a decoder for AAC-LC of a known rate and channel count.
+    /// What a header of ADTS says: `channel_configuration` 0 leaves the channels to the packets.
     ///
     /// # Errors
-    /// [`DecodeError::Unsupported`] for a channel count or rate that is not decoded.
-    pub(crate) fn for_spec(spec: PcmSpec) -> Result<Self, DecodeError> {
-        let channels = match spec.channels {
-            1 => layouts::CHANNEL_LAYOUT_MONO,
-            2 => layouts::CHANNEL_LAYOUT_STEREO,
-            more => return Err(unsupported(format!("{more} channels (one or two are decoded)"))),
-        };
-        check_rate(spec.rate_hz)?;
-        let mut params = AudioCodecParameters::new();
-        params.for_codec(CODEC_ID_AAC).with_sample_rate(spec.rate_hz).with_channels(Channels::clone(&channels));
-        Ok(Self { inner: Symphonia::open(NAME, &params)? })
-    }
-}
-
-impl PacketDecoder for Aac {
-    fn name(&self) -> &'static str {
-        self.inner.name()
+    /// [`DecodeError::Unsupported`] for what is not decoded.
+    pub(crate) fn adts(object_type: u8, rate_hz: u32, channel_configuration: u8) -> Result<Self, DecodeError> {
+        Self(StreamConfig::lc(object_type, rate_hz, channel_configuration)).checked()
     }
 
-    fn decode(&mut self, packet: &[u8], out: &mut DecodeOut) -> Result<(), BadPacket> {
-        // Without an element symphonia hands out the packet before again.
-        if packet.first().is_none_or(|byte| byte >> 5 == ID_END) {
-            return Err(BadPacket);
+    fn checked(self) -> Result<Self, DecodeError> {
+        let config = &self.0;
+        match config.object_type {
+            // Its gain control would be left out.
+            aot::AAC_SSR => return Err(unsupported("scalable sample rate (send AAC-LC)".into())),
+            aot::ER_AAC_ELD if config.sbr || config.eld.as_ref().is_some_and(|eld| eld.ld_sbr) => {
+                return Err(unsupported(
+                    "low-delay spectral band replication (send AAC-ELD without, or AAC-LC)".into(),
+                ));
+            }
+            _ => {}
         }
-        self.inner.decode(packet, out)
+        let told = if self.channels() == 0 { 1 } else { self.channels() };
+        header::check_range(NAME, config.sample_rate, told)?;
+        header::check_range(NAME, config.ext_sample_rate, told)?;
+        Ok(self)
     }
 
-    fn conceal(&mut self, out: &mut DecodeOut) {
-        self.inner.silence(out);
+    /// Channels of the configuration; 0 where the packets tell.
+    fn channels(&self) -> u32 {
+        u32::try_from(self.0.channels()).unwrap_or(u32::MAX)
+    }
+
+    /// Compares what the sender declared: the rate before band replication and after, one channel and the two that may become of it.
+    ///
+    /// # Errors
+    /// As [`header::check_declared`].
+    pub(crate) fn check_declared(&self, declared: &StreamFormat, container: &'static str) -> Result<(), DecodeError> {
+        let StreamConfig { sample_rate, ext_sample_rate, .. } = self.0;
+        let channels = match self.channels() {
+            0 => &[][..],
+            1 => &[1, 2],
+            several => &[several],
+        };
+        header::check_declared(declared, container, &[ext_sample_rate, sample_rate, 2 * sample_rate], channels)
     }
 }
 
@@ -76,114 +84,86 @@ fn unsupported(what: String) -> DecodeError {
     DecodeError::Unsupported { container: NAME, what }
 }
 
-fn check_rate(rate_hz: u32) -> Result<(), DecodeError> {
-    if (RATE_HZ_MIN..=RATE_HZ_MAX).contains(&rate_hz) {
+fn refusal(error: rusty_aac::Error) -> DecodeError {
+    match error {
+        // Its messages name the codec, as ours do.
+        rusty_aac::Error::Unsupported(what) => {
+            unsupported(what.split_once(": ").map_or("", |(_, what)| what).to_owned())
+        }
+        _ => DecodeError::Malformed { container: NAME, what: "the decoder configuration cannot be read" },
+    }
+}
+
+/// An AAC decoder and the length of what it gave last.
+pub(crate) struct Aac {
+    decoder: Decoder,
+    last: Option<(PcmSpec, usize)>,
+}
+
+impl Aac {
+    /// Opens a decoder.
+    ///
+    /// # Errors
+    /// [`DecodeError::Unsupported`] for a configuration that is not decoded.
+    pub(crate) fn open(config: Config) -> Result<Self, DecodeError> {
+        Ok(Self { decoder: Decoder::with_stream_config(config.0).map_err(refusal)?, last: None })
+    }
+}
+
+impl PacketDecoder for Aac {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn decode(&mut self, packet: &[u8], out: &mut DecodeOut) -> Result<(), BadPacket> {
+        // Without an element what came of the packet before would be handed out again.
+        if packet.first().is_none_or(|byte| byte >> 5 == ID_END) {
+            return Err(BadPacket);
+        }
+        let decoded = self.decoder.decode(packet, None).map_err(|_| BadPacket)?;
+        if !(1..=CHANNELS_MAX).contains(&decoded.channels) {
+            return Err(BadPacket);
+        }
+        let spec = PcmSpec { rate_hz: decoded.sample_rate, channels: decoded.channels };
+        self.last = Some((spec, decoded.frames()));
+        out.pcm.spec = spec;
+        out.pcm.samples.extend(decoded.samples.iter().map(|&sample| clean(sample)));
         Ok(())
-    } else {
-        Err(unsupported(format!("a sample rate of {rate_hz} Hz")))
-    }
-}
-
-/// Bits of an AudioSpecificConfig, first to last; reads past the end give none.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn take(&mut self, count: usize) -> Option<u32> {
-        let mut value = 0;
-        for _ in 0..count {
-            let byte = *self.bytes.get(self.at / 8)?;
-            value = (value << 1) | u32::from((byte >> (7 - self.at % 8)) & 1);
-            self.at += 1;
-        }
-        Some(value)
     }
 
-    /// GetAudioObjectType (ISO/IEC 14496-3 section 1.6.2.1).
-    fn object_type(&mut self) -> Option<u32> {
-        match self.take(5)? {
-            31 => Some(32 + self.take(6)?),
-            plain => Some(plain),
-        }
+    fn conceal(&mut self, out: &mut DecodeOut) {
+        super::silence(self.last, out);
     }
-
-    fn rate(&mut self) -> Option<u32> {
-        match self.take(4)? {
-            15 => self.take(24),
-            index => rate_hz(index as u8),
-        }
-    }
-}
-
-/// Rate and channels of an AudioSpecificConfig (ISO/IEC 14496-3 section 1.6.2.1) that asks for plain AAC-LC.
-///
-/// # Errors
-/// [`DecodeError::Unsupported`] for other object types: the LC core of HE-AAC alone would be half of the sound at half of the rate.
-/// [`DecodeError::Malformed`] for one that cannot be read.
-pub(crate) fn parse_config(config: &[u8]) -> Result<PcmSpec, DecodeError> {
-    const MALFORMED: DecodeError =
-        DecodeError::Malformed { container: NAME, what: "the decoder configuration cannot be read" };
-    let mut bits = Bits { bytes: config, at: 0 };
-    let object_type = bits.object_type().ok_or(MALFORMED)?;
-    match object_type {
-        2 => {}
-        5 | 29 => return Err(he_aac()),
-        other => return Err(unsupported(format!("audio object type {other} (AAC-LC is decoded)"))),
-    }
-    let rate_hz = bits.rate().ok_or(MALFORMED)?;
-    let channels = match bits.take(4).ok_or(MALFORMED)? {
-        0 => {
-            return Err(unsupported(
-                "a channel layout given by a program config element (mono or stereo is decoded)".into(),
-            ));
-        }
-        n @ 1..=6 => n as u16,
-        7 => 8,
-        other => return Err(unsupported(format!("channel configuration {other} (mono or stereo is decoded)"))),
-    };
-    // GASpecificConfig (section 4.4.1): frameLengthFlag, dependsOnCoreCoder, extensionFlag.
-    let (short_frames, core_coder, _extension) =
-        (bits.take(1).ok_or(MALFORMED)?, bits.take(1).ok_or(MALFORMED)?, bits.take(1).ok_or(MALFORMED)?);
-    if short_frames == 1 || core_coder == 1 {
-        return Err(unsupported("frames of 960 samples or on top of a core coder (frames of 1024 are decoded)".into()));
-    }
-    // Backward compatible signalling of SBR (section 1.6.5.2): syncExtensionType 0x2b7, object type 5, sbrPresentFlag.
-    if bits.take(11) == Some(0x2b7) && bits.object_type() == Some(5) && bits.take(1) == Some(1) {
-        return Err(he_aac());
-    }
-    check_rate(rate_hz)?;
-    Ok(PcmSpec { rate_hz, channels })
-}
-
-fn he_aac() -> DecodeError {
-    unsupported("HE-AAC, which needs spectral band replication, (send AAC-LC)".into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audio::Encoding;
 
     #[test]
-    fn configurations_say_rate_and_channels() {
-        assert_eq!(parse_config(&[0x11, 0x90, 0x56, 0xe5, 0x00]), Ok(PcmSpec { rate_hz: 48_000, channels: 2 }));
-        assert_eq!(parse_config(&[0x14, 0x08]), Ok(PcmSpec { rate_hz: 16_000, channels: 1 }));
+    fn configurations_say_what_may_be_declared() {
+        let declared = |rate_hz, channels| StreamFormat::new(Encoding::Aac, rate_hz, channels).expect("a format");
+        let stereo = Config::read(&[0x11, 0x90, 0x56, 0xe5, 0x00]).expect("AAC-LC of 48 kHz and two channels");
+        assert_eq!(stereo.check_declared(&declared(Some(48_000), Some(2)), NAME), Ok(()));
+        assert!(stereo.check_declared(&declared(Some(44_100), None), NAME).is_err());
+        assert!(stereo.check_declared(&declared(None, Some(1)), NAME).is_err());
+        // 24 kHz, which may become 48; one channel, which may become two.
+        let mono = Config::read(&[0x13, 0x08]).expect("AAC-LC of 24 kHz and one channel");
+        for (rate_hz, channels) in [(24_000, 1), (48_000, 2)] {
+            assert_eq!(mono.check_declared(&declared(Some(rate_hz), Some(channels)), NAME), Ok(()));
+        }
     }
 
     #[test]
     fn what_would_sound_wrong_is_refused() {
-        // HE-AAC signalled explicitly, explicitly with PS, and backward compatibly.
-        for config in [&[0x2b, 0x11, 0x88, 0x00][..], &[0xeb, 0x11, 0x88, 0x00], &[0x13, 0x10, 0x56, 0xe5, 0x80]] {
-            let error = parse_config(config).expect_err("HE-AAC");
-            assert!(error.to_string().contains("HE-AAC"), "{error}");
-            assert!(error.is_unsupported());
+        // Scalable sample rate, xHE-AAC, AAC-ELD with band replication, 7,350 Hz, 22.2 channels.
+        for config in
+            [&[0x19, 0x90][..], &[0xf9, 0x46, 0x40], &[0xf8, 0xe6, 0x41, 0x80, 0, 0, 0], &[0x16, 0x10], &[0x11, 0xe8]]
+        {
+            let error = Config::read(config).expect_err("refused");
+            assert!(error.is_unsupported(), "{config:02x?}: {error}");
         }
-        // 960-sample frames, a program config element, ER AAC-LD.
-        for config in [&[0x11, 0x94][..], &[0x11, 0x80], &[0xb9, 0x90]] {
-            assert!(parse_config(config).expect_err("refused").is_unsupported(), "{config:?}");
-        }
-        assert!(!parse_config(&[0x11]).expect_err("cut short").is_unsupported());
-        assert!(Aac::open(&[0x11, 0xb0]).is_err_and(|e| e.to_string().contains("6 channels")));
+        assert!(!Config::read(&[0x11]).expect_err("cut short").is_unsupported());
     }
 }

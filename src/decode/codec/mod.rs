@@ -10,7 +10,7 @@ mod symphonia;
 pub(crate) mod vorbis;
 
 use super::{DecodeError, DecodeOut, DecodeWarning};
-use crate::audio::OutputFormat;
+use crate::audio::{OutputFormat, PcmSpec};
 
 /// How a container describes its codec.
 #[derive(Clone, Copy, Debug)]
@@ -21,8 +21,8 @@ pub(crate) enum CodecSetup<'a> {
     Vorbis { ident: &'a [u8], setup: &'a [u8] },
     /// FLAC with the 34 bytes of its STREAMINFO.
     Flac { streaminfo: &'a [u8] },
-    /// AAC with its AudioSpecificConfig (ISO/IEC 14496-3).
-    Aac { config: &'a [u8] },
+    /// AAC with its AudioSpecificConfig (ISO/IEC 14496-3), read.
+    Aac { config: &'a aac::Config },
     /// MPEG audio: the packets say everything.
     Mp3,
     /// ALAC with its magic cookie.
@@ -34,7 +34,8 @@ pub(crate) enum CodecSetup<'a> {
 #[error("the packet does not decode")]
 pub(crate) struct BadPacket;
 
-/// A codec's decoder. Never allocates per packet once its buffers have grown to the stream's packet size, but for surround Vorbis.
+/// A codec's decoder. Never allocates per packet once its buffers have grown to the stream's packet size, but for AAC and
+/// surround Vorbis.
 pub(crate) trait PacketDecoder: Send {
     /// The codec's name, for messages.
     fn name(&self) -> &'static str;
@@ -59,7 +60,7 @@ pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dy
         CodecSetup::Opus { head } => Ok(Box::new(opus::Opus::new(head, output)?)),
         CodecSetup::Vorbis { ident, setup } => Ok(Box::new(vorbis::Vorbis::new(ident, setup)?)),
         CodecSetup::Flac { streaminfo } => Ok(Box::new(flac::Flac::new(streaminfo)?)),
-        CodecSetup::Aac { config } => Ok(Box::new(aac::Aac::open(config)?)),
+        CodecSetup::Aac { config } => Ok(Box::new(aac::Aac::open(config.clone())?)),
         CodecSetup::Mp3 => Ok(Box::new(mp3::MpegAudio::default())),
         CodecSetup::Alac { cookie } => Ok(Box::new(alac::Alac::new(cookie)?)),
     }
@@ -118,6 +119,15 @@ impl Tally {
             return Err(DecodeError::Malformed { container, what: "no packet of it decodes" });
         }
         Ok(())
+    }
+}
+
+/// Silence as long as `last`, the packet before, was; nothing if there was none.
+fn silence(last: Option<(PcmSpec, usize)>, out: &mut DecodeOut) {
+    if let Some((spec, frames)) = last.filter(|&(_, frames)| frames > 0) {
+        out.pcm.spec = spec;
+        let samples = out.pcm.samples.len() + frames * usize::from(spec.channels);
+        out.pcm.samples.resize(samples, 0.0);
     }
 }
 

@@ -68,11 +68,7 @@ impl Symphonia {
 
     /// Silence as long as the packet before; nothing if there was none.
     pub(super) fn silence(&self, out: &mut DecodeOut) {
-        if let Some((spec, frames)) = self.last.filter(|&(_, frames)| frames > 0) {
-            out.pcm.spec = spec;
-            let samples = out.pcm.samples.len() + frames * usize::from(spec.channels);
-            out.pcm.samples.resize(samples, 0.0);
-        }
+        super::silence(self.last, out);
     }
 }
 

@@ -65,7 +65,7 @@ impl Mp3 {
         let Next::Frame(header) = self.framer.next(&mut out.warnings)? else { return Ok(false) };
         if self.last.is_none() {
             let PcmSpec { rate_hz, channels } = header.spec;
-            super::header::check_declared(&self.declared, NAME, &[rate_hz], u32::from(channels))?;
+            super::header::check_declared(&self.declared, NAME, &[rate_hz], &[u32::from(channels)])?;
         }
         if self.last.is_none_or(|last| !last.is_same_stream(&header)) {
             self.openings.note(NAME)?;

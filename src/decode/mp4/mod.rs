@@ -12,6 +12,7 @@ mod track;
 
 use boxes::{BoxHeader, FourCc, HeaderRead};
 use held::Held;
+use movie::TrackCodec;
 use table::SampleTable;
 use track::Track;
 
@@ -259,10 +260,14 @@ impl Mp4 {
         self.openings.note(NAME)?;
         let moov = std::mem::take(&mut self.body);
         let audio = movie::read(&moov)?;
-        if let Some(spec) = audio.spec {
-            header::check(&self.params, NAME, spec.rate_hz, u32::from(spec.channels))?;
+        self.check_first_packet = false;
+        match (&audio.codec, audio.spec) {
+            (TrackCodec::Aac(config), _) => config.check_declared(&self.params.format, NAME)?,
+            (_, Some(spec)) => {
+                header::check(&self.params, NAME, spec.rate_hz, u32::from(spec.channels))?;
+            }
+            (_, None) => self.check_first_packet = true,
         }
-        self.check_first_packet = audio.spec.is_none();
         let table = SampleTable::read(moov)?;
         if table.is_none() && !audio.is_fragmented {
             return Err(DecodeError::Malformed {
@@ -330,7 +335,7 @@ impl Mp4 {
         if self.check_first_packet && !out.pcm.samples.is_empty() {
             self.check_first_packet = false;
             let PcmSpec { rate_hz, channels } = out.pcm.spec;
-            header::check_declared(&self.params.format, NAME, &[rate_hz], u32::from(channels))?;
+            header::check_declared(&self.params.format, NAME, &[rate_hz], &[u32::from(channels)])?;
         }
         Ok(())
     }

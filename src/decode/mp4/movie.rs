@@ -3,14 +3,14 @@
 
 use super::boxes::{Children, FourCc, Reader, child, descend};
 use crate::audio::PcmSpec;
-use crate::decode::codec::{self, CodecSetup};
+use crate::decode::codec::{CodecSetup, aac};
 use crate::decode::{DecodeError, mp4};
 
 /// A codec as its sample entry describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TrackCodec {
     /// AAC with its AudioSpecificConfig.
-    Aac(Vec<u8>),
+    Aac(Box<aac::Config>),
     /// MPEG audio.
     Mp3,
     /// Opus with its identification header, rewritten from `dOps`.
@@ -59,7 +59,8 @@ pub(super) struct AudioTrack {
     pub(super) timescale: u32,
     /// Its codec.
     pub(super) codec: TrackCodec,
-    /// Rate and channels as the codec's own set-up data gives them; Opus always says 48 kHz. None for MPEG audio, whose packets say it.
+    /// Rate and channels as the codec's own set-up data gives them; Opus always says 48 kHz. None for AAC and MPEG audio, whose packets
+    /// say it.
     pub(super) spec: Option<PcmSpec>,
     /// What of it is presented.
     pub(super) presentation: Presentation,
@@ -226,8 +227,7 @@ fn mp4a(extensions: &[u8]) -> Result<Entry, DecodeError> {
         // MPEG-4 audio, MPEG-2 AAC of the three profiles.
         0x40 | 0x66..=0x68 => {
             let config = config.ok_or(MALFORMED)?;
-            let spec = codec::aac::parse_config(config)?;
-            Ok(Entry { codec: TrackCodec::Aac(config.to_vec()), spec: Some(spec), pre_skip: 0 })
+            Ok(Entry { codec: TrackCodec::Aac(Box::new(aac::Config::read(config)?)), spec: None, pre_skip: 0 })
         }
         // MPEG-2 and MPEG-1 audio.
         0x69 | 0x6b => Ok(Entry { codec: TrackCodec::Mp3, spec: None, pre_skip: 0 }),

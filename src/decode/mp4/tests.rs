@@ -66,6 +66,24 @@ fn aac_is_what_ffmpeg_decodes_up_to_the_end_the_file_declares() {
     assert_is("44.1 kHz", fixture!("audio/frag-aac44.mp4"), mono_44, expected, 66_150 + 1_024);
 }
 
+/// Band replication that the configuration keeps silent about, and the same told: two more bytes of it over the descriptor behind.
+#[test]
+fn he_aac_is_what_ffmpeg_decodes() {
+    let silent = fixture!("audio/frag-he-aac.mp4");
+    assert_is("HE-AAC", silent, STEREO_48, fixture!("expected/frag-he-aac.mp4.s16"), 36 * 2_048);
+    let longer = patched(silent, b"\x04\x80\x80\x80\x14", b"\x04\x80\x80\x80\x16");
+    let told = patched(&longer, b"\x05\x80\x80\x80\x02\x13\x10\x06\x80", b"\x05\x80\x80\x80\x04\x2b\x11\x88\x00");
+    decode(&told).assert_same(&decode(silent), "told");
+}
+
+/// `bytes` with the only place that reads `from` reading `to`.
+fn patched(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|w| w == from).expect("the bytes to patch");
+    let mut patched = bytes.to_vec();
+    patched[at..at + to.len()].copy_from_slice(to);
+    patched
+}
+
 #[test]
 fn mpeg_audio_is_what_ffmpeg_decodes() {
     let expected = fixture!("expected/studio48-mp3.mp4.s16");

@@ -89,7 +89,7 @@ pub(super) fn begin(page: &Page, packet: &[u8], params: &DecodeParams) -> Result
     let (phase, audio) = if packet.starts_with(b"OpusHead") {
         let head = OpusHead::parse(packet)?;
         let rates_hz = [OPUS_RATE_HZ, head.input_rate_hz];
-        header::check_declared(&params.format, NAME, &rates_hz, u32::from(head.channels))?;
+        header::check_declared(&params.format, NAME, &rates_hz, &[u32::from(head.channels)])?;
         let rate_hz = params.output.rate_hz;
         let trim = Trim::new(scale_frames(u64::from(head.pre_skip), OPUS_RATE_HZ, rate_hz));
         let segment = Segment { codec: codec::open(CodecSetup::Opus { head: packet }, params.output)?, trim };

@@ -21,6 +21,19 @@ pub(crate) fn difference_s16_db(samples: &[f32], reference: &[f32]) -> f64 {
     difference_db(&rounded, reference)
 }
 
+/// That each channel is the reference's, within a limit in decibels. Of the samples only as many are compared as both have.
+#[track_caller]
+pub(crate) fn assert_each_channel(samples: &[f32], reference: &[f32], channels: u16, limit_db: f64) {
+    let channels = usize::from(channels);
+    let length = samples.len().min(reference.len());
+    for channel in 0..channels {
+        let one =
+            |samples: &[f32]| samples[..length].iter().skip(channel).step_by(channels).copied().collect::<Vec<_>>();
+        let db = difference_s16_db(&one(samples), &one(reference));
+        assert!(db < limit_db, "channel {channel} of {channels}: {db} dB");
+    }
+}
+
 /// The mean of the channels.
 pub(crate) fn down_mix(samples: &[f32], channels: u16) -> Vec<f32> {
     samples.chunks_exact(usize::from(channels)).map(|frame| frame.iter().sum::<f32>() / f32::from(channels)).collect()

@@ -122,7 +122,7 @@ pub(super) fn open_track(content: &[u8], params: &DecodeParams) -> Result<Track,
         b"A_OPUS" => {
             let head = OpusHead::parse(entry.private)?;
             let rates_hz = [OPUS_RATE_HZ, head.input_rate_hz];
-            header::check_declared(&params.format, NAME, &rates_hz, u32::from(head.channels))?;
+            header::check_declared(&params.format, NAME, &rates_hz, &[u32::from(head.channels)])?;
             let pre_skip = scale_frames(u64::from(head.pre_skip), OPUS_RATE_HZ, params.output.rate_hz);
             let setup = CodecSetup::Opus { head: entry.private };
             packets(setup, pre_skip, params.output.rate_hz, OPUS_BLOCK_BYTES_MAX, &entry, params)?

@@ -270,6 +270,10 @@ async fn aac_is_what_ffmpeg_decodes() {
     check_all(vec![
         Case::lossy("audio/studio48.aac", "aac", 48_000, 2, 73_728),
         Case::lossy("audio/mono16.aac", "aac", 16_000, 1, 25_600),
+        Case::lossy("audio/he-aac.aac", "aac", 48_000, 2, 73_728),
+        Case::lossy("audio/he-aac-v2.aac", "aac", 48_000, 2, 73_728),
+        Case::lossy("audio/frag-he-aac.mp4", "mp4", 48_000, 2, 73_728),
+        Case::lossy("audio/surround6.aac", "aac", 16_000, 6, 3_072),
         Case::lossy("audio/frag-aac.mp4", "mp4", 48_000, 2, 73_024),
         Case::lossy("audio/frag-aac44.mp4", "mp4", 44_100, 1, 67_174),
         Case::lossy("audio/faststart-aac.m4a", "mp4", 48_000, 2, 72_000),

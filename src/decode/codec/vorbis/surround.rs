@@ -7,8 +7,8 @@ use lewton::header::{IdentHeader, SetupHeader, read_header_ident, read_header_se
 use super::malformed;
 use crate::audio::PcmSpec;
 use crate::audio::convert::clean;
-use crate::decode::codec::BadPacket;
 use crate::decode::codec::order::wave_from_vorbis;
+use crate::decode::codec::{BadPacket, silence};
 use crate::decode::{DecodeError, DecodeOut};
 
 /// One stream's decoder. Allocates per packet, as lewton does.
@@ -53,8 +53,6 @@ impl Surround {
 
     /// Silence as long as the packet before.
     pub(super) fn silence(&self, out: &mut DecodeOut) {
-        out.pcm.spec = self.spec;
-        let samples = out.pcm.samples.len() + self.last_frames * usize::from(self.spec.channels);
-        out.pcm.samples.resize(samples, 0.0);
+        silence(Some((self.spec, self.last_frames)), out);
     }
 }
