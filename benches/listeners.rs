@@ -1,7 +1,9 @@
 //! One speaker to a thousand listeners over real sockets, against a program that does nothing but write the same bytes to as many
 //! sockets at the same times. CPU time of each as the scheduler counts it; the readers are this process, on another core.
 //! A reader that sleeps is woken by the writer, on the writer's time, and the slower the writer the oftener: so the readers are measured
-//! both asleep between frames and awake all the time, as a network card is. Linux only; `taskset -c 1 cargo bench --bench listeners`.
+//! both asleep between frames and awake all the time, as a network card is. Linux acknowledges what is small against the largest that ever
+//! came more seldom, and on the writer's time too: the bare program first greets its clients with as many bytes as the server does.
+//! Linux only; `taskset -c 1 cargo bench --bench listeners`.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -37,7 +39,7 @@ impl Drop for Running {
 fn main() {
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some("bare") {
-        bare();
+        bare(args.next().and_then(|bytes| bytes.parse().ok()).unwrap());
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, compare());
@@ -45,11 +47,11 @@ fn main() {
 }
 
 /// The yardstick: answers each client as a server does, then every 20 ms one write to each socket.
-fn bare() {
+fn bare(greeting_bytes: usize) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     println!("{}", listener.local_addr().unwrap());
     std::io::stdout().flush().unwrap();
-    let mut sockets: Vec<_> = (0..LISTENERS).map(|_| answered(listener.accept().unwrap().0)).collect();
+    let mut sockets: Vec<_> = (0..LISTENERS).map(|_| answered(listener.accept().unwrap().0, greeting_bytes)).collect();
     let frame = [7_u8; FRAME_BYTES];
     let mut due = Instant::now();
     loop {
@@ -61,8 +63,8 @@ fn bare() {
     }
 }
 
-/// Reads the handshake, answers it, reads what the client says next.
-fn answered(mut socket: std::net::TcpStream) -> std::net::TcpStream {
+/// Reads the handshake, answers it, greets, reads what the client says next.
+fn answered(mut socket: std::net::TcpStream, greeting_bytes: usize) -> std::net::TcpStream {
     socket.set_nodelay(true).unwrap();
     let (mut head, mut buf) = (Vec::new(), [0; 1_024]);
     while !head.windows(4).any(|w| w == b"\r\n\r\n") {
@@ -70,6 +72,7 @@ fn answered(mut socket: std::net::TcpStream) -> std::net::TcpStream {
         head.extend_from_slice(&buf[..n]);
     }
     socket.write_all(b"HTTP/1.1 101 Switching Protocols\r\n\r\n").unwrap();
+    socket.write_all(&vec![7; greeting_bytes]).unwrap();
     assert!(socket.read(&mut buf).unwrap() > 0, "a client says what it listens to");
     socket.set_nonblocking(true).unwrap();
     socket
@@ -97,20 +100,33 @@ async fn compare_all(readers: &str) {
 
 /// What the server takes for what the bare program takes.
 async fn compare_once(run: usize, readers: &str) -> f64 {
-    let (child, addr) = start(&std::env::current_exe().unwrap().to_string_lossy(), &["bare"]);
-    let (bare, bare_frames) = measure(&child, addr, false).await;
-    drop(child);
     let data = tempfile::tempdir().unwrap();
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
     let (bind, dir) = (port.to_string(), data.path().to_string_lossy().into_owned());
     let child = spawn(env!("CARGO_BIN_EXE_voxgate"), &["serve", "--bind", &bind, "--data-dir", &dir]);
+    let greeting = greeting_bytes(port).await.to_string();
     let (server, server_frames) = measure(&child, port, true).await;
+    drop(child);
+    let (child, addr) = start(&std::env::current_exe().unwrap().to_string_lossy(), &["bare", &greeting]);
+    let (bare, bare_frames) = measure(&child, addr, false).await;
     drop(child);
     println!(
         "{readers}, run {run}: bare writes {bare:.2} us a frame ({bare_frames} frames), voxgate {server:.2} us ({server_frames}): {:.2} x",
         server / bare
     );
     server / bare
+}
+
+/// What the server tells a client that has connected, in bytes: one frame of text.
+async fn greeting_bytes(addr: SocketAddr) -> usize {
+    let mut socket = connect(addr).await;
+    let mut told = upgrade(&mut socket, "/ws").await;
+    loop {
+        if let [0x81, 126, high, low, ..] = told[..] {
+            return 4 + usize::from(u16::from_be_bytes([high, low]));
+        }
+        assert!(socket.read_buf(&mut told).await.unwrap() > 0, "closed before its welcome");
+    }
 }
 
 fn spawn(program: &str, args: &[&str]) -> Running {
@@ -129,10 +145,10 @@ fn start(program: &str, args: &[&str]) -> (Running, SocketAddr) {
 async fn measure(child: &Running, addr: SocketAddr, speaks: bool) -> (f64, u64) {
     let got = Rc::new(std::cell::Cell::new(0_u64));
     let mut tasks = Vec::new();
-    for n in 0..LISTENERS {
+    for _ in 0..LISTENERS {
         let mut socket = connect(addr).await;
         socket.set_nodelay(true).unwrap();
-        upgrade(&mut socket, n).await;
+        upgrade(&mut socket, "/ws").await;
         say(&mut socket, r#"{"type":"listen_start","conversation_id":"c"}"#).await;
         let got = Rc::clone(&got);
         tasks.push(tokio::task::spawn_local(async move {
@@ -163,17 +179,22 @@ async fn connect(addr: SocketAddr) -> TcpStream {
     }
 }
 
-async fn upgrade(socket: &mut TcpStream, n: usize) {
+/// Returns what came behind the handshake's answer.
+async fn upgrade(socket: &mut TcpStream, path: &str) -> Vec<u8> {
     let request = format!(
-        "GET /ws/c{n}?conversation_id=c HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        "GET {path} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut head = Vec::new();
-    while !head.windows(4).any(|w| w == b"\r\n\r\n") {
+    let end = loop {
+        if let Some(at) = head.windows(4).position(|w| w == b"\r\n\r\n") {
+            break at + 4;
+        }
         assert!(socket.read_buf(&mut head).await.unwrap() > 0, "closed in the handshake");
-    }
+    };
     assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    head.split_off(end)
 }
 
 async fn say(socket: &mut TcpStream, text: &str) {
@@ -185,7 +206,7 @@ async fn say(socket: &mut TcpStream, text: &str) {
 async fn speak(addr: SocketAddr) {
     let mut socket = connect(addr).await;
     socket.set_nodelay(true).unwrap();
-    upgrade(&mut socket, LISTENERS).await;
+    upgrade(&mut socket, "/ws?conversation_id=c").await;
     say(
         &mut socket,
         r#"{"type":"audio_start","format":{"encoding":"pcm_s16le","sample_rate":16000,"channels":1},"ack_ms":0,"record":false,"conversation_id":"c"}"#,

@@ -16,5 +16,4 @@ pub use connections::{Admission, Connections, Refused, Traffic};
 pub use conversations::{Conversations, Joined};
 pub use notice::Notice;
 pub use outbox::{Closing, Left, Outbox, OutboxItem, OutboxLimits};
-pub use shortcut::Shortcut;
 pub use streams::{Directory, Listening, LiveStream, LiveStreamMeta, StreamTotals};

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::net::TcpStream;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::thread::{self, ThreadId};
 
 use bytes::Bytes;
 
 use super::notice::Notice;
-use super::shortcut::{Direct, Shortcut};
+use super::shortcut::Shortcut;
 use crate::protocol::{CloseCode, Event, QueueInfo};
 
 /// Bounds of an outbox.
@@ -67,7 +68,7 @@ struct Rest {
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Queue {
-    direct: Option<Direct>,
+    shortcut: Option<Shortcut>,
     /// Something is in here that a frame may not pass by.
     occupied: bool,
     /// The only frame there is, and its stream; empty where there is none, or more than that.
@@ -134,9 +135,9 @@ impl Outbox {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// The task, which runs on this thread, lends its socket to speakers of the same thread, or takes it back.
-    pub fn set_shortcut(&self, socket: Option<Arc<dyn Shortcut>>) {
-        self.lock().direct = socket.map(|socket| Direct { thread: thread::current().id(), socket });
+    /// The task, which runs on this thread, lends its socket, which never blocks, to speakers of the same thread, or takes it back.
+    pub fn set_shortcut(&self, socket: Option<TcpStream>) {
+        self.lock().shortcut = socket.map(|socket| Shortcut { thread: thread::current().id(), socket });
     }
 
     /// The end of a frame that was written in part without the task: to be written before anything else.
@@ -236,8 +237,8 @@ impl Outbox {
         if q.occupied {
             return self.queue_audio(&mut q, stream_index, frame.clone());
         }
-        let sent = match &q.direct {
-            Some(d) if d.thread == here && !self.is_blocked() => d.socket.try_write(frame),
+        let sent = match &q.shortcut {
+            Some(s) if s.thread == here && !self.is_blocked() => s.try_write(frame),
             _ => 0,
         };
         if sent > 0 {

@@ -1,46 +1,39 @@
 //! A client's socket, with TLS or without, and how it moves from one worker's runtime to another's. Knows no WebSocket and no HTTP.
 
 use std::io::{self, IoSlice, Write};
+use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
-
-use crate::hub::Shortcut;
 
 /// A connected socket.
 pub(super) enum Socket {
     /// As it is.
     Plain(TcpStream),
-    /// The same of a listener: its frames are also written by those who speak to it.
-    Shared(Arc<TcpStream>),
     /// Behind TLS; boxed, since its state is larger than all else that a connection keeps.
     Tls(Box<Tls>),
 }
 
 impl Socket {
-    /// Makes it one that others may write whole frames to. Not where TLS stands between, whose state is its task's.
-    pub(super) fn share(self) -> (Self, Option<Arc<dyn Shortcut>>) {
-        let tcp = match self {
-            Self::Plain(tcp) => Arc::new(tcp),
-            Self::Shared(tcp) => tcp,
-            Self::Tls(_) => return (self, None),
-        };
-        (Self::Shared(Arc::clone(&tcp)), Some(tcp))
+    /// A second descriptor, through which others may write whole frames. None where TLS stands between, whose state is its task's, or
+    /// the system has no more of them.
+    pub(super) fn lend(&self) -> Option<std::net::TcpStream> {
+        match self {
+            Self::Plain(tcp) => tcp.as_fd().try_clone_to_owned().ok().map(Into::into),
+            Self::Tls(_) => None,
+        }
     }
 
     /// Takes it off this runtime.
     ///
     /// # Errors
-    /// Where the system refuses, or it is lent still; the socket is closed then.
+    /// Where the system refuses; the socket is closed then.
     pub(super) fn pack(self) -> io::Result<Packed> {
         Ok(match self {
             Self::Plain(tcp) => Packed::Plain(tcp.into_std()?),
-            Self::Shared(tcp) => Packed::Plain(Arc::into_inner(tcp).ok_or(io::ErrorKind::ResourceBusy)?.into_std()?),
             Self::Tls(mut tls) => {
                 let tcp = tls.stream.get_mut().0.0.take().ok_or(io::ErrorKind::NotConnected)?;
                 Packed::Tls(tls, tcp.into_std()?)
@@ -51,7 +44,7 @@ impl Socket {
     /// What the peer was not sent yet though a write said so: TLS encrypts more than a full socket takes.
     pub(super) fn has_unsent(&self) -> bool {
         match self {
-            Self::Plain(_) | Self::Shared(_) => false,
+            Self::Plain(_) => false,
             Self::Tls(tls) => tls.stream.get_ref().1.wants_write(),
         }
     }
@@ -62,36 +55,11 @@ impl Socket {
             Self::Plain(tcp) => {
                 let _ = tcp.try_write(bytes);
             }
-            Self::Shared(tcp) => {
-                let _ = tcp.try_write(bytes);
-            }
             Self::Tls(tls) => {
                 let _ = tls.stream.get_mut().1.writer().write(bytes);
                 tls.send_now();
             }
         }
-    }
-}
-
-/// What a socket does once it is ready, and it is.
-fn once_ready<T>(
-    mut ready: impl FnMut() -> Poll<io::Result<()>>,
-    mut act: impl FnMut() -> io::Result<T>,
-) -> Poll<io::Result<T>> {
-    loop {
-        ready!(ready())?;
-        match act() {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {} // it was a rumour
-            done => return Poll::Ready(done),
-        }
-    }
-}
-
-impl Shortcut for TcpStream {
-    /// Past the runtime, whose note of what is ready is memory of its own for each socket. Where the socket is broken nothing is
-    /// taken: its task, called for what is left, finds out.
-    fn try_write(&self, frame: &[u8]) -> usize {
-        SockRef::from(self).send(frame).unwrap_or(0)
     }
 }
 
@@ -169,7 +137,6 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Shared(tcp) => once_ready(|| tcp.poll_read_ready(cx), || tcp.try_read_buf(buf)).map_ok(|_| ()),
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_read(cx, buf),
         }
     }
@@ -180,7 +147,6 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Self::Shared(tcp) => once_ready(|| tcp.poll_write_ready(cx), || tcp.try_write(bytes)),
             Self::Tls(tls) => {
                 ready!(Pin::new(&mut tls.stream).poll_flush(cx))?;
                 Pin::new(&mut tls.stream).poll_write(cx, bytes)
@@ -195,7 +161,6 @@ impl AsyncWrite for Socket {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, parts),
-            Self::Shared(tcp) => once_ready(|| tcp.poll_write_ready(cx), || tcp.try_write_vectored(parts)),
             Self::Tls(tls) => {
                 ready!(Pin::new(&mut tls.stream).poll_flush(cx))?;
                 Pin::new(&mut tls.stream).poll_write_vectored(cx, parts)
@@ -209,7 +174,7 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(_) | Self::Shared(_) => Poll::Ready(Ok(())), // TCP keeps nothing back here
+            Self::Plain(_) => Poll::Ready(Ok(())), // TCP keeps nothing back here
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
         }
     }
@@ -217,7 +182,6 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Self::Shared(_) => Poll::Ready(Ok(())), // when it is dropped
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
         }
     }

@@ -154,9 +154,7 @@ impl Task {
 
     /// Lends the socket to those who speak to this listener on the same thread: a thousand tasks need not be called for each frame.
     pub(super) fn lend_socket(&mut self) {
-        let Some((socket, lent)) = self.socket.take().map(Socket::share) else { return };
-        self.socket = Some(socket);
-        self.connection.outbox.set_shortcut(lent);
+        self.connection.outbox.set_shortcut(self.socket.as_ref().and_then(Socket::lend));
     }
 
     /// Whether the client was not sent all it was told.
