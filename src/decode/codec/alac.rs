@@ -71,6 +71,6 @@ impl PacketDecoder for Alac {
     }
 
     fn conceal(&mut self, out: &mut DecodeOut) {
-        self.inner.silence(out);
+        self.inner.conceal(out);
     }
 }

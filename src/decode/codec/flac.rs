@@ -121,6 +121,6 @@ impl PacketDecoder for Flac {
     }
 
     fn conceal(&mut self, out: &mut DecodeOut) {
-        self.inner.silence(out);
+        self.inner.conceal(out);
     }
 }

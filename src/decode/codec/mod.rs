@@ -58,7 +58,7 @@ pub(crate) trait PacketDecoder: Send {
 pub(crate) fn open(setup: CodecSetup<'_>, output: OutputFormat) -> Result<Box<dyn PacketDecoder>, DecodeError> {
     match setup {
         CodecSetup::Opus { head } => Ok(Box::new(opus::Opus::new(head, output)?)),
-        CodecSetup::Vorbis { ident, setup } => Ok(Box::new(vorbis::Vorbis::new(ident, setup)?)),
+        CodecSetup::Vorbis { ident, setup } => vorbis::open(ident, setup),
         CodecSetup::Flac { streaminfo } => Ok(Box::new(flac::Flac::new(streaminfo)?)),
         CodecSetup::Aac { config } => Ok(Box::new(aac::Aac::open(config.clone())?)),
         CodecSetup::Mp3 => Ok(Box::new(mp3::MpegAudio::default())),

@@ -46,8 +46,8 @@ impl PacketDecoder for MpegAudio {
     }
 
     fn conceal(&mut self, out: &mut DecodeOut) {
-        if let Some((_, decoder)) = &self.open {
-            decoder.silence(out);
+        if let Some((_, decoder)) = &mut self.open {
+            decoder.conceal(out);
         }
     }
 }

@@ -7,7 +7,7 @@ use symphonia::core::errors::Error;
 use symphonia::core::packet::PacketRef;
 use symphonia::core::units::{Duration, Timestamp};
 
-use super::BadPacket;
+use super::{BadPacket, PacketDecoder};
 use crate::audio::convert::clean;
 use crate::audio::{CHANNELS_MAX, PcmSpec};
 use crate::decode::{DecodeError, DecodeOut};
@@ -33,13 +33,14 @@ impl Symphonia {
         })?;
         Ok(Self { name, decoder, last: None })
     }
+}
 
-    pub(super) fn name(&self) -> &'static str {
+impl PacketDecoder for Symphonia {
+    fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Decodes one packet, appending its samples, finite and within ±8.
-    pub(super) fn decode(&mut self, packet: &[u8], out: &mut DecodeOut) -> Result<(), BadPacket> {
+    fn decode(&mut self, packet: &[u8], out: &mut DecodeOut) -> Result<(), BadPacket> {
         let packet = PacketRef::new(0, Timestamp::ZERO, Duration::ZERO, packet);
         let buffer = self.decoder.decode_ref(&packet).map_err(|_| BadPacket)?;
         let channels = u16::try_from(buffer.num_planes()).map_err(|_| BadPacket)?;
@@ -66,8 +67,7 @@ impl Symphonia {
         Ok(())
     }
 
-    /// Silence as long as the packet before; nothing if there was none.
-    pub(super) fn silence(&self, out: &mut DecodeOut) {
+    fn conceal(&mut self, out: &mut DecodeOut) {
         super::silence(self.last, out);
     }
 }

@@ -104,6 +104,7 @@ fn surround_comes_out_in_the_order_of_wave() {
     for (name, rate_hz, channels, frames, limit_db) in [
         ("surround-opus.ogg", 48_000, 6, 48_000, -80.0),
         ("surround-vorbis.ogg", 16_000, 6, 4_800, -100.0),
+        ("surround48-vorbis.ogg", 48_000, 3, 14_400, -100.0),
         ("surround3-vorbis.ogg", 16_000, 3, 1_600, -100.0),
         ("surround5-vorbis.ogg", 16_000, 5, 1_600, -100.0),
         ("surround7-vorbis.ogg", 16_000, 7, 1_600, -100.0),
