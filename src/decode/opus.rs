@@ -61,18 +61,9 @@ mod tests {
     use crate::decode::DecodeWarning;
     use crate::decode::testing::*;
 
-    /// The packets of a stream with one a page, its two headers left out.
+    /// The packets of a stream, its two headers left out.
     fn packets() -> Vec<Vec<u8>> {
-        let bytes = fixture("live-opus.ogg");
-        let mut packets = Vec::new();
-        let mut rest = &bytes[..];
-        while !rest.is_empty() {
-            let body = 27 + usize::from(rest[26]);
-            let end = body + rest[27..body].iter().map(|&lacing| usize::from(lacing)).sum::<usize>();
-            packets.push(rest[body..end].to_vec());
-            rest = &rest[end..];
-        }
-        packets.split_off(2)
+        ogg_packets(&fixture("live-opus.ogg")).split_off(2)
     }
 
     fn declared(rate_hz: u32, channels: u16, output_rate_hz: u32) -> DecodeParams {

@@ -238,6 +238,24 @@ pub(crate) fn expected(name: &str) -> Vec<i16> {
     s16(&file(&format!("expected/{name}.s16")))
 }
 
+/// The packets of an Ogg file of one stream, its headers first.
+pub(crate) fn ogg_packets(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (mut packets, mut packet, mut rest) = (Vec::new(), Vec::new(), bytes);
+    while let Some(page) = rest.strip_prefix(b"OggS") {
+        let lacing = &page[23..23 + usize::from(page[22])];
+        rest = &page[23 + lacing.len()..];
+        for &n in lacing {
+            let (part, later) = rest.split_at(usize::from(n));
+            packet.extend_from_slice(part);
+            rest = later;
+            if n < 255 {
+                packets.push(std::mem::take(&mut packet));
+            }
+        }
+    }
+    packets
+}
+
 /// Little-endian 16-bit samples.
 pub(crate) fn s16(bytes: &[u8]) -> Vec<i16> {
     bytes.as_chunks::<2>().0.iter().map(|&b| i16::from_le_bytes(b)).collect()

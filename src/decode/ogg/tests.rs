@@ -63,25 +63,6 @@ fn pages(bytes: &[u8]) -> Vec<Vec<u8>> {
     pages
 }
 
-/// Identification header, comments and audio packets of an Opus file.
-fn packets(bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut packets = vec![Vec::new()];
-    for page in pages(bytes) {
-        let count = usize::from(page[26]);
-        let mut at = 27 + count;
-        for &lacing in &page[27..27 + count] {
-            let end = at + usize::from(lacing);
-            packets.last_mut().expect("a packet").extend_from_slice(&page[at..end]);
-            at = end;
-            if lacing < 255 {
-                packets.push(Vec::new());
-            }
-        }
-    }
-    packets.pop();
-    packets
-}
-
 #[test]
 fn recorders_and_files_are_decoded_as_ffmpeg_does() {
     for (path, frames) in [
@@ -177,7 +158,7 @@ fn other_logical_streams_are_passed_over() {
     let mut multiplexed = page(BEGINS, 0, 77, 0, &[b"\x80theora and more"]);
     multiplexed.extend_from_slice(&ours[0]);
     // A second stream that could be decoded; the first is taken.
-    multiplexed.extend(page(BEGINS, 0, 78, 0, &[&packets(&bytes)[0]]));
+    multiplexed.extend(page(BEGINS, 0, 78, 0, &[&ogg_packets(&bytes)[0]]));
     for (i, ours) in (1..).zip(&ours[1..]) {
         multiplexed.extend(page(0, i64::from(i), 77, i, &[&[0xAA; 3_000]]));
         multiplexed.extend_from_slice(ours);
@@ -190,7 +171,7 @@ fn other_logical_streams_are_passed_over() {
 fn packets_and_comments_cross_pages() {
     let bytes = fixture("live-opus.ogg");
     let plain = undamaged(&bytes);
-    let ours = packets(&bytes);
+    let ours = ogg_packets(&bytes);
     let mut stream = page(BEGINS, 0, 5, 0, &[&ours[0]]);
     // Comments with a picture of 200 KB, which are not held.
     let mut comments = ours[1].clone();
@@ -249,7 +230,7 @@ fn a_stream_cut_at_its_front_is_trimmed_right_at_its_end() {
 #[test]
 fn an_end_before_the_end_of_the_packets_is_kept_to() {
     let bytes = fixture("live-opus.ogg");
-    let ours = packets(&bytes);
+    let ours = ogg_packets(&bytes);
     let audio: Vec<&[u8]> = ours[2..12].iter().map(Vec::as_slice).collect();
     let stream = |granule| {
         [page(BEGINS, 0, 5, 0, &[&ours[0]]), page(0, 0, 5, 1, &[&ours[1]]), page(ENDS, granule, 5, 2, &audio)].concat()
@@ -265,7 +246,7 @@ fn an_end_before_the_end_of_the_packets_is_kept_to() {
 
 /// A file with a page for each of its packets.
 fn one_packet_a_page(name: &str) -> Vec<Vec<u8>> {
-    let ours = packets(&fixture(name));
+    let ours = ogg_packets(&fixture(name));
     let is_vorbis = name.contains("vorbis");
     let headers = if is_vorbis { 3 } else { 2 };
     let mut times = is_vorbis.then(|| vorbis::Headers::parse(&ours[0], &ours[2]).expect("headers").times);
@@ -318,7 +299,7 @@ fn damage_is_told_and_the_stream_goes_on() {
 #[test]
 fn vorbis_that_begins_before_its_first_granule_is_cut_at_its_front() {
     // The first page of audio claims less than its packets hold and is not the last (Vorbis I section A.2).
-    let ours = packets(&fixture("studio48-vorbis.ogg"));
+    let ours = ogg_packets(&fixture("studio48-vorbis.ogg"));
     let mut times = vorbis::Headers::parse(&ours[0], &ours[2]).expect("headers").times;
     let audio: Vec<&[u8]> = ours[3..23].iter().map(Vec::as_slice).collect();
     let held: u64 = audio[..10].iter().map(|p| times.next(p).expect("a time")).sum();

@@ -70,29 +70,11 @@ impl PacketDecoder for Surround {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::testing::fixture;
-
-    /// The packets of an Ogg file.
-    fn packets(bytes: &[u8]) -> Vec<Vec<u8>> {
-        let (mut packets, mut packet, mut rest) = (Vec::new(), Vec::new(), bytes);
-        while let Some(page) = rest.strip_prefix(b"OggS") {
-            let lacing = &page[23..23 + usize::from(page[22])];
-            rest = &page[23 + lacing.len()..];
-            for &n in lacing {
-                let (part, later) = rest.split_at(usize::from(n));
-                packet.extend_from_slice(part);
-                rest = later;
-                if n < 255 {
-                    packets.push(std::mem::take(&mut packet));
-                }
-            }
-        }
-        packets
-    }
+    use crate::decode::testing::{fixture, ogg_packets};
 
     #[test]
     fn a_lost_packet_leaves_the_others_in_their_places() {
-        let packets = packets(&fixture("surround48-vorbis.ogg"));
+        let packets = ogg_packets(&fixture("surround48-vorbis.ogg"));
         let play = |lost: Option<(usize, &[u8])>| {
             let mut decoder = crate::decode::codec::vorbis::open(&packets[0], &packets[2]).expect("good headers");
             let (mut out, mut failed) = (DecodeOut::default(), 0);
