@@ -88,7 +88,7 @@ fn refusal(error: rusty_aac::Error) -> DecodeError {
     match error {
         // Its messages name the codec, as ours do.
         rusty_aac::Error::Unsupported(what) => {
-            unsupported(what.split_once(": ").map_or("", |(_, what)| what).to_owned())
+            unsupported(what.split_once(": ").map_or(what.as_str(), |(_, what)| what).to_owned())
         }
         _ => DecodeError::Malformed { container: NAME, what: "the decoder configuration cannot be read" },
     }
