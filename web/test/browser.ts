@@ -55,8 +55,14 @@ export async function openBrowser(kind: Kind = "chromium", { microphone, speaker
   });
 }
 
+export interface Speaker {
+  /** What `PULSE_SERVER` says. */
+  address: string;
+  close(): void;
+}
+
 /** A sound server that plays to nobody, at the pace of time. */
-async function openSpeaker(): Promise<{ address: string; close(): void }> {
+export async function openSpeaker(): Promise<Speaker> {
   const home = mkdtempSync(join(tmpdir(), "voxgate-sound-"));
   const socket = join(home, "native");
   const modules = ["module-null-sink rate=48000", `module-native-protocol-unix socket=${socket} auth-anonymous=1`];
@@ -65,7 +71,7 @@ async function openSpeaker(): Promise<{ address: string; close(): void }> {
     stdio: "ignore",
   });
   const failed = new Promise<never>((_, reject) => {
-    server.once("error", () => reject(new Error("Firefox wants something to play on: apt-get install pulseaudio")));
+    server.once("error", () => reject(new Error("the browser wants something to play on: apt-get install pulseaudio")));
     server.once("exit", (code) => reject(new Error(`pulseaudio ended with ${code}`)));
   });
   failed.catch(() => {});

@@ -6,14 +6,13 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import type { Browser, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { openBrowser, openPage } from "./browser.js";
 import { BINARY, OUT_RATE, type TestServer, decoded, noise, readWav, recording, startServer, writeWav } from "./support.js";
-import { WebKitPage } from "./webkit.js";
+import { WebKitPage, unlessItDies } from "./webkit.js";
 
-const directory = mkdtempSync(join(tmpdir(), "voxgate-meeting-"));
 const faults: string[] = [];
-const browsers: Browser[] = [];
+let directory: string;
 let server: TestServer;
 let listener: ChildProcess;
 
@@ -25,11 +24,10 @@ interface Guest {
   click(selector: string): Promise<void>;
   close(): Promise<void>;
 }
-const guests: Guest[] = [];
+let guests: Guest[] = [];
 
 async function played(name: string, kind: "chromium" | "firefox", url: string): Promise<Guest> {
   const browser = await openBrowser(kind);
-  browsers.push(browser);
   const page: Page = await openPage(browser, url, faults);
   return {
     name,
@@ -51,19 +49,23 @@ async function webkit(name: string, url: string): Promise<Guest> {
   };
 }
 
-before(async () => {
+async function start(): Promise<void> {
+  directory = mkdtempSync(join(tmpdir(), "voxgate-meeting-"));
+  guests = [];
   server = await startServer();
   const seat = (name: string) => `${server.url}/?client_id=${name}&conversation_id=team`;
   guests.push(await played("ada", "chromium", seat("ada")));
   guests.push(await played("grace", "firefox", seat("grace")));
   guests.push(await webkit("linus", seat("linus")));
-});
-after(async () => {
+}
+async function stop(): Promise<void> {
   listener?.kill("SIGKILL");
   for (const guest of guests) await guest.close();
   await server?.stop();
   rmSync(directory, { recursive: true, force: true });
-});
+}
+before(start);
+after(stop);
 
 /** Samples a page has heard. */
 const heard = (guest: Guest) => guest.evaluate((_) => Number(document.body.dataset["heard"] ?? 0), 0);
@@ -77,7 +79,13 @@ async function heardByAllBut(speaker: string | null, work: () => Promise<unknown
 
 const files = () => Array.from({ length: 4 }, (_, i) => join(directory, i === 0 ? "heard.wav" : `heard-${i + 1}.wav`));
 
-test("three browsers and a command line meet in a conversation and hear each other live", async () => {
+test("three browsers and a command line meet in a conversation and hear each other live", (t) =>
+  unlessItDies(t, meet, async () => {
+    await stop();
+    await start();
+  }));
+
+async function meet(): Promise<void> {
   for (const guest of guests) await guest.until((n) => document.querySelectorAll("#people li").length === n, 3);
   for (const guest of guests) await guest.click("#listen");
   const url = `${server.url.replace("http", "ws")}/ws`;
@@ -108,7 +116,7 @@ test("three browsers and a command line meet in a conversation and hear each oth
   }
   assert.deepEqual(recordings[3]?.samples, await decoded(server, sound), "and that is what was sent");
   assert.deepEqual(faults, []);
-});
+}
 
 async function until(holds: () => Promise<boolean>): Promise<void> {
   for (const end = Date.now() + 10_000; !(await holds()); await new Promise((resolve) => setTimeout(resolve, 50))) {

@@ -6,28 +6,42 @@ import { VoxgateClient } from "../client/src/index.js";
 import { axeSource, readTap, runAxe, tapMicrophone, wavOf } from "./browser.js";
 import { type PhonePage, bePhone } from "./phone.js";
 import { FlakyNetwork, OUT_RATE, type TestServer, bytesOf, decoded, noise, readWav, startServer, writeWav } from "./support.js";
-import { WebKitPage } from "./webkit.js";
+import { WebKitPage, unlessItDies } from "./webkit.js";
 
 let server: TestServer;
 let network: FlakyNetwork;
 let page: WebKitPage;
 let url: string;
+/** Recordings that are on the server. */
+let kept: number;
 
 const lineIs = (state: string) => document.getElementById("line")!.dataset["state"] === state;
 const secondsOver = (id: string, n: number) => parseFloat(document.getElementById(id)!.textContent!) > n;
 const said = (pattern: string) => new RegExp(pattern).test(document.getElementById("say")!.textContent!);
 
-before(async () => {
+async function start(): Promise<void> {
   server = await startServer();
   network = await new FlakyNetwork(server.port).open();
   url = `http://127.0.0.1:${network.port}/`;
+  kept = 0;
   page = await WebKitPage.open(url);
-});
-after(async () => {
+}
+async function stop(): Promise<void> {
   await page?.close();
   network?.close();
   await server?.stop();
-});
+}
+before(start);
+after(stop);
+
+function testInWebKit(name: string, work: () => Promise<void>): void {
+  test(name, (t) =>
+    unlessItDies(t, work, async () => {
+      await stop();
+      await start();
+    }),
+  );
+}
 
 /** Speaks for four seconds, the network cut in the middle. */
 async function speakOverACut(): Promise<void> {
@@ -39,14 +53,15 @@ async function speakOverACut(): Promise<void> {
   await page.until(said, "^Kept: .* all of it");
 }
 
-/** The newest of so many recordings, by the link that downloads it. */
-async function newest(count: number): Promise<Int16Array> {
-  await page.until((n) => document.querySelectorAll("#recordings a[download]").length === n, count);
+/** The recording that was just made, by the link that downloads it. */
+async function newest(): Promise<Int16Array> {
+  kept += 1;
+  await page.until((n) => document.querySelectorAll("#recordings a[download]").length === n, kept);
   const href = await page.evaluate(() => document.querySelector<HTMLAnchorElement>("#recordings a[download]")!.href);
   return readWav(new Uint8Array(await (await fetch(href)).arrayBuffer())).samples;
 }
 
-test("one speaks, the network goes and comes back, and the recording has every moment", async () => {
+testInWebKit("one speaks, the network goes and comes back, and the recording has every moment", async () => {
   await page.until(lineIs, "open");
   await page.evaluate(tapMicrophone);
   await page.click("#talk");
@@ -60,20 +75,20 @@ test("one speaks, the network goes and comes back, and the recording has every m
   await page.until(secondsOver, "acked", 6);
   await page.click("#talk");
   await page.until(said, "^Kept: .* all of it");
-  const kept = await newest(1);
-  assert.ok(kept.length > 5 * OUT_RATE && kept.some((x) => Math.abs(x) > 3_000), "it is the microphone that beeps");
-  assert.deepEqual(kept, await decoded(server, writeWav(wavOf(await page.evaluate(readTap)))));
+  const recorded = await newest();
+  assert.ok(recorded.length > 5 * OUT_RATE && recorded.some((x) => Math.abs(x) > 3_000), "it is the microphone that beeps");
+  assert.deepEqual(recorded, await decoded(server, writeWav(wavOf(await page.evaluate(readTap)))));
 });
 
-test("what its recorder makes is decoded, over a cut too", async () => {
+testInWebKit("what its recorder makes is decoded, over a cut too", async () => {
   await page.goto(url);
   await page.until(lineIs, "open");
   await page.evaluate(() => Reflect.deleteProperty(globalThis, "AudioWorkletNode"));
   await speakOverACut();
-  assert.ok((await newest(2)).some((x) => Math.abs(x) > 3_000));
+  assert.ok((await newest()).some((x) => Math.abs(x) > 3_000));
 });
 
-test("who saves data sends Opus where it can be encoded, and samples where it cannot", async () => {
+testInWebKit("who saves data sends Opus where it can be encoded, and samples where it cannot", async () => {
   await page.evaluate(() => localStorage.setItem("voxgate.opus", "1"));
   await page.goto(url);
   await page.until(lineIs, "open");
@@ -81,11 +96,11 @@ test("who saves data sends Opus where it can be encoded, and samples where it ca
   await speakOverACut();
   const encodes = await page.evaluate(() => typeof AudioEncoder === "function");
   if (encodes) assert.ok(network.bytesUp - before < 50_000, `${network.bytesUp - before} bytes`);
-  assert.ok((await newest(3)).some((x) => Math.abs(x) > 3_000));
+  assert.ok((await newest()).some((x) => Math.abs(x) > 3_000));
   await page.evaluate(() => localStorage.removeItem("voxgate.opus"));
 });
 
-test("a call takes the microphone away, and it goes on afterwards", async () => {
+testInWebKit("a call takes the microphone away, and it goes on afterwards", async () => {
   await page.goto(url);
   await page.until(lineIs, "open");
   await page.evaluate(bePhone);
@@ -108,10 +123,10 @@ test("a call takes the microphone away, and it goes on afterwards", async () => 
   await page.until(secondsOver, "acked", 3);
   await page.click("#talk");
   await page.until(said, "^Kept: .* all of it; for .* the device gave no sound");
-  assert.deepEqual(await newest(4), await decoded(server, writeWav(wavOf(await page.evaluate(readTap)))));
+  assert.deepEqual(await newest(), await decoded(server, writeWav(wavOf(await page.evaluate(readTap)))));
 });
 
-test("a file that is dropped is streamed; recordings are listed, played to their end, and deleted", async () => {
+testInWebKit("a file that is dropped is streamed; recordings are listed, played to their end, and deleted", async () => {
   await page.goto(url);
   await page.until(lineIs, "open");
   await page.click("input[name=pace][value=once]");
@@ -122,17 +137,17 @@ test("a file that is dropped is streamed; recordings are listed, played to their
     document.getElementById("drop")!.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
   }, Buffer.from(sound).toString("base64"));
   await page.until(() => /0:02, kept/.test(document.getElementById("transfers")!.textContent!));
-  assert.deepEqual(await newest(5), await decoded(server, sound));
+  assert.deepEqual(await newest(), await decoded(server, sound));
   await page.click("#recordings .play");
   await page.until(() => (document.getElementById("player") as HTMLAudioElement).ended);
   const played = await page.evaluate(() => (document.getElementById("player") as HTMLAudioElement).played.end(0));
   assert.ok(Math.abs(played - 2) < 0.05, `${played} of 2 s were played`);
   await page.evaluate(() => void (globalThis.confirm = () => true));
   await page.click("#recordings button[aria-label^=Delete]");
-  await page.until((n) => document.querySelectorAll("#recordings li").length === n, 4);
+  await page.until((n) => document.querySelectorAll("#recordings li").length === n, --kept);
 });
 
-test("who is there, who types, what is written, and hearing who speaks", async () => {
+testInWebKit("who is there, who types, what is written, and hearing who speaks", async () => {
   const grace = new VoxgateClient({ url: server.url, clientId: "grace", WebSocket });
   await grace.connect();
   await grace.join("team");
@@ -157,7 +172,7 @@ test("who is there, who types, what is written, and hearing who speaks", async (
   grace.close();
 });
 
-test("it is as wide as a phone, and bars nobody, light and dark", async () => {
+testInWebKit("it is as wide as a phone, and bars nobody, light and dark", async () => {
   const dark = await WebKitPage.open(url, { dark: true });
   try {
     for (const [one, scheme] of [[page, "light"], [dark, "dark"]] as const) {
@@ -177,7 +192,7 @@ test("it is as wide as a phone, and bars nobody, light and dark", async () => {
   }
 });
 
-test("the dashboard is live, draws, is as wide as a phone, and bars nobody", async () => {
+testInWebKit("the dashboard is live, draws, is as wide as a phone, and bars nobody", async () => {
   await page.goto(`${server.url}/monitoring/dashboard`);
   await page.until(() => document.getElementById("live")!.textContent === "live");
   await page.until(() => document.querySelectorAll("#connections tbody tr").length > 0);

@@ -3,17 +3,35 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
+import type { TestContext } from "node:test";
+import { type Speaker, openSpeaker } from "./browser.js";
 
 const FEATURES = "--features=+MockCaptureDevices,-MockCaptureDevicesPrompt,-GetUserMediaRequiresFocus";
 const ARGS = ["--automation", "--enable-media-stream=true", "--enable-mock-capture-devices=true", "--autoplay-policy=allow", FEATURES];
 /** The longest that anything on the page may take, in milliseconds. */
 const PATIENCE_MS = 20_000;
 
+/** The engine itself crashed or hung, as Debian's does now and then on a busy machine: the page can do nothing for it. */
+export class WebKitDied extends Error {}
+
+/** Does `work`; and once more from a new start, where WebKit died under it. `startAnew` leaves what there is behind. */
+export async function unlessItDies(t: TestContext, work: () => Promise<void>, startAnew: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof WebKitDied)) throw error;
+    t.diagnostic(`WebKit died, once more in another: ${error.message}`);
+    await startAnew();
+    await work();
+  }
+}
+
 /** A page in WebKit, over the W3C's WebDriver. */
 export class WebKitPage {
   private constructor(
     private readonly session: string,
     private readonly children: ChildProcess[],
+    private readonly speaker: Speaker,
   ) {}
 
   /** `dark`: as where the whole desk is dark. */
@@ -21,43 +39,45 @@ export class WebKitPage {
     const screen = spawn("Xvfb", ["-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp"], { stdio: ["ignore", "pipe", "ignore"] });
     const display = await firstLine(screen, "xvfb");
     const port = await freePort();
-    const driver = spawn("WebKitWebDriver", [`--port=${port}`], { env: { ...process.env, DISPLAY: `:${display}`, ...(dark && { GTK_THEME: "Adwaita:dark" }) }, stdio: "ignore" });
+    const speaker = await openSpeaker();
+    const env = { ...process.env, DISPLAY: `:${display}`, PULSE_SERVER: speaker.address, ...(dark && { GTK_THEME: "Adwaita:dark" }) };
+    const driver = spawn("WebKitWebDriver", [`--port=${port}`], { env, stdio: "ignore" });
     await once(driver, "spawn").catch(() => missing("webkit2gtk-driver"));
     const root = `http://127.0.0.1:${port}`;
     const capabilities = { alwaysMatch: { "webkitgtk:browserOptions": { args: ARGS } } };
     const started = await patiently(() => call<{ sessionId: string }>("POST", `${root}/session`, { capabilities }));
-    const page = new WebKitPage(`${root}/session/${started.sessionId}`, [driver, screen]);
-    await call("POST", `${page.session}/timeouts`, { script: PATIENCE_MS });
+    const page = new WebKitPage(`${root}/session/${started.sessionId}`, [driver, screen], speaker);
+    await page.#call("POST", "timeouts", { script: PATIENCE_MS });
     await page.goto(url);
     return page;
   }
 
   async goto(url: string): Promise<void> {
-    await call("POST", `${this.session}/url`, { url });
+    await this.#call("POST", "url", { url });
   }
 
   /** Runs a function in the page. It sees nothing of here but its arguments, which are what JSON can say, as is what it returns. */
   async evaluate<T, A extends unknown[]>(work: (...args: A) => T | Promise<T>, ...args: A): Promise<T> {
     const script = `const done = arguments[arguments.length - 1];
       Promise.resolve().then(() => (${work})(...[...arguments].slice(0, -1))).then((value) => done({ value }), (error) => done({ error: String(error) }));`;
-    const answer = await call<{ value: T; error?: string }>("POST", `${this.session}/execute/async`, { script, args });
+    const answer = await this.#call<{ value: T; error?: string }>("POST", "execute/async", { script, args });
     if (answer.error !== undefined) throw new Error(answer.error);
     return answer.value;
   }
 
   /** Runs a script in the page, as one that the page itself had loaded. */
   async run(script: string): Promise<void> {
-    await call("POST", `${this.session}/execute/sync`, { script, args: [] });
+    await this.#call("POST", "execute/sync", { script, args: [] });
   }
 
   /** Types as a person does. */
   async type(selector: string, text: string): Promise<void> {
-    await call("POST", `${await this.#element(selector)}/value`, { text });
+    await this.#call("POST", `${await this.#element(selector)}/value`, { text });
   }
 
   /** Makes the window so large; answers with how wide the page is then. */
   async resize(width: number, height: number): Promise<number> {
-    await call("POST", `${this.session}/window/rect`, { width, height });
+    await this.#call("POST", "window/rect", { width, height });
     return this.evaluate(() => innerWidth);
   }
 
@@ -72,17 +92,28 @@ export class WebKitPage {
   async click(selector: string): Promise<void> {
     // The driver scrolls no further than to the window's edge, and takes what lies half behind it for out of reach.
     await this.evaluate((s) => document.querySelector(s)?.scrollIntoView({ block: "center" }), selector);
-    await call("POST", `${await this.#element(selector)}/click`, {});
+    await this.#call("POST", `${await this.#element(selector)}/click`, {});
   }
 
   async #element(selector: string): Promise<string> {
-    const found = await call<Record<string, string>>("POST", `${this.session}/element`, { using: "css selector", value: selector });
-    return `${this.session}/element/${Object.values(found)[0]}`;
+    const found = await this.#call<Record<string, string>>("POST", "element", { using: "css selector", value: selector });
+    return `element/${Object.values(found)[0]}`;
+  }
+
+  async #call<T>(method: string, what: string, body: unknown): Promise<T> {
+    try {
+      return await call<T>(method, `${this.session}/${what}`, body);
+    } catch (error) {
+      // Of a death the driver says all manner of things; afterwards it answers nothing.
+      const lives = await call("GET", `${this.session}/url`).then(() => true, () => false);
+      throw lives ? error : new WebKitDied((error as Error).message);
+    }
   }
 
   async close(): Promise<void> {
     await call("DELETE", this.session).catch(() => {});
-    this.children.forEach((c) => c.kill());
+    this.children.forEach((c) => c.kill("SIGKILL"));
+    this.speaker.close();
   }
 }
 
@@ -91,7 +122,8 @@ function missing(what: string): never {
 }
 
 async function call<T>(method: string, url: string, body?: unknown): Promise<T> {
-  const answer = await fetch(url, { method, ...(body !== undefined && { body: JSON.stringify(body) }) });
+  const signal = AbortSignal.timeout(PATIENCE_MS + 5_000); // after the driver's own
+  const answer = await fetch(url, { method, signal, ...(body !== undefined && { body: JSON.stringify(body) }) });
   const { value } = (await answer.json()) as { value: T & { error?: string; message?: string } };
   if (!answer.ok) throw new Error(`${value.error}: ${value.message}`);
   return value;
@@ -103,7 +135,7 @@ async function patiently<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      if (Date.now() > end) throw error;
+      if (Date.now() > end || error instanceof WebKitDied) throw error;
     }
   }
 }
