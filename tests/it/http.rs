@@ -161,14 +161,18 @@ async fn stalled_bodies_are_given_up_and_their_places_with_them() {
     assert_eq!(http(server.addr, "POST", "/api/decode", "", &fixture("audio/studio48.flac")).await.0, 200);
 }
 
-/// A byte now and then is no file on its way either.
+/// A byte now and then is no file on its way either, and no message.
 #[tokio::test]
-async fn a_trickling_upload_gives_up_its_place() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+async fn a_trickling_body_is_given_up() {
     let server = TestServer::start();
-    let (mut from, mut to) = tokio::net::TcpStream::connect(server.addr).await.unwrap().into_split();
-    let head = b"POST /api/decode HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9000\r\n\r\nRIFF";
-    to.write_all(head).await.unwrap();
+    tokio::join!(trickle(server.addr, "/api/decode"), trickle(server.addr, "/api/broadcast"));
+}
+
+async fn trickle(addr: std::net::SocketAddr, route: &str) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut from, mut to) = tokio::net::TcpStream::connect(addr).await.unwrap().into_split();
+    let head = format!("POST {route} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9000\r\n\r\nRIFF");
+    to.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let dripping = async {
         loop {
@@ -181,10 +185,10 @@ async fn a_trickling_upload_gives_up_its_place() {
     tokio::select! {
         () = dripping => {}
         read = tokio::time::timeout(std::time::Duration::from_secs(40), from.read_to_end(&mut answer)) => {
-            assert!(read.is_ok(), "it was never answered");
+            assert!(read.is_ok(), "{route} was never answered");
         }
     }
-    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{}", String::from_utf8_lossy(&answer));
+    assert!(answer.starts_with(b"HTTP/1.1 408 "), "{route}: {}", String::from_utf8_lossy(&answer));
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::audio::{Encoding, OutputChannels, OutputFormat, StreamFormat};
 use crate::decode::{DecodeParams, WHOLE_FILE_BYTES_MAX};
 use crate::pipeline::{OfflineError, decode_all};
 use crate::protocol::ErrorCode;
-use crate::server::body::{self, Flow};
+use crate::server::body;
 use crate::server::guard::{Asked, Caller};
 use crate::server::problem::Problem;
 use crate::server::router::Shared;
@@ -88,10 +88,8 @@ pub(in crate::server) async fn decode(
     let received = Parts { body: received, part: Bytes::new() };
     let work = tokio::task::spawn_blocking(move || to_wav(&params, received, DATA_BYTES_MAX));
     let mut incoming = request.into_body();
-    let mut flow = Flow::new();
     while let Some(frame) = incoming.frame().await {
         let part = match frame.map(|f| f.into_data().unwrap_or_default()) {
-            Ok(part) if flow.is_trickle(part.len()) => Err(io::ErrorKind::TimedOut.into()),
             Ok(part) => Ok(part),
             Err(e) if body::is_stalled(&e) => Err(io::ErrorKind::TimedOut.into()),
             Err(e) => Err(io::Error::other(e)),
