@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Browser, type BrowserContextOptions, type Page, chromium, firefox } from "playwright-core";
+import { type Browser, type BrowserContextOptions, type Locator, type Page, chromium, firefox } from "playwright-core";
 import type { Wav } from "./support.js";
 
 export type Kind = "chromium" | "firefox";
@@ -106,6 +106,12 @@ export async function openPage(browser: Browser, url: string, faults: string[], 
   await page.goto(url);
   await page.locator("#line[data-state=open]").waitFor();
   return page;
+}
+
+/** The page's link to the newest recording: the list has it a moment after it was kept. */
+export async function newestLink(page: Page, server: { url: string }): Promise<Locator> {
+  const { items } = (await (await fetch(`${server.url}/api/recordings?limit=1`)).json()) as { items: { id: string }[] };
+  return page.locator(`#recordings [data-id="${items[0]!.id}"]`).getByRole("link", { name: /^Download: Microphone/ });
 }
 
 /** Where a page is wider than its window, on a phone, a tablet or a desk: `at 320 pixels 12 too wide`. */

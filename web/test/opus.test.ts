@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import type { Browser } from "playwright-core";
 import { WebSocket } from "ws";
 import { VoxgateClient } from "../client/src/index.js";
-import { openBrowser, openPage } from "./browser.js";
+import { newestLink, openBrowser, openPage } from "./browser.js";
 import { compare } from "./sound.js";
 import { FlakyNetwork, OUT_RATE, type TestServer, decoded, microphoneFile, noise, readWav, recording, startServer } from "./support.js";
 
@@ -86,7 +86,7 @@ test("one speaks in Opus, the network goes and comes back, and the recording has
   const bytesPerSecond = (network.bytesUp - before) / shown;
   assert.ok(bytesPerSecond < 9_000, `${bytesPerSecond} bytes a second, where samples would be 96,000`);
 
-  const link = page.getByRole("link", { name: /^Download: Microphone/ }).first();
+  const link = await newestLink(page, server);
   const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
   const kept = readWav(readFileSync(await download.path())).samples;
   const packets = await page.evaluate(() => (globalThis as Tapped).packets);

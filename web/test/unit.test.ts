@@ -6,6 +6,7 @@ import { base64 } from "../client/src/base64.js";
 import { retryAfter } from "../client/src/close.js";
 import { Emitter } from "../client/src/emitter.js";
 import { tagged } from "../client/src/frames.js";
+import { Socket } from "../client/src/socket.js";
 import { watchSurroundings } from "../client/src/surroundings.js";
 import type { AudioEndedEvent, AudioReceivedEvent, AudioStartedEvent, ClientMessage, ErrorEvent, ListenedStream, ListeningEvent } from "../client/src/protocol.js";
 import { compare, follow } from "./sound.js";
@@ -327,4 +328,44 @@ test("a page that is seen again and another kind of network are hints; an estima
   } finally {
     names.forEach((n, i) => (before[i] ? Object.defineProperty(globalThis, n, before[i] as PropertyDescriptor) : Reflect.deleteProperty(globalThis, n)));
   }
+});
+
+test("a line that is doubted is alive if it answers, or is heard a while later; what was on its way before tells nothing", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_000_000 });
+  const after = (sent: (line: { socket: Socket; hear: () => void; pings: string[] }) => void) => {
+    let isDead = false;
+    const pings: string[] = [];
+    class Line {
+      readyState = 1;
+      onmessage: ((event: { data: string }) => void) | null = null;
+      send = (text: string) => void pings.push((JSON.parse(text) as { payload: string }).payload);
+      close = () => {};
+    }
+    const lines: Line[] = [];
+    const Class = class extends Line {
+      constructor() {
+        super();
+        lines.push(this);
+      }
+    };
+    const socket = new Socket({ hear: () => {}, hearAudio: () => {}, dropped: () => (isDead = true), isReady: () => true }, { heartbeatMs: 60_000 });
+    socket.dial(Class, "ws://there/");
+    socket.probe();
+    sent({ socket, hear: () => lines[0]!.onmessage?.({ data: "{}" }), pings });
+    t.mock.timers.tick(3_000);
+    socket.leave(1000, "");
+    return isDead ? "dead" : "alive";
+  };
+  assert.equal(after(() => {}), "dead");
+  assert.equal(after(({ hear }) => hear()), "dead", "it lay there before the page woke");
+  assert.equal(after(({ socket, pings }) => socket.answered(pings[0]!)), "alive");
+  assert.equal(after(({ socket, pings }) => socket.answered(String(Number(pings[0]) - 1))), "dead", "the answer to an older one");
+  assert.equal(after(({ hear }) => (t.mock.timers.tick(2_000), hear())), "alive", "a slow line with much on its way");
+  const doubtedAgain = (line: { socket: Socket; pings: string[] }) => {
+    line.socket.answered(line.pings[0]!);
+    line.socket.probe();
+    t.mock.timers.tick(3_000);
+  };
+  assert.equal(after(doubtedAgain), "dead", "the answer was to what was asked before");
+  assert.equal(after((line) => (doubtedAgain(line), line.socket.answered(line.pings[1]!))), "alive");
 });

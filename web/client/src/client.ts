@@ -274,7 +274,9 @@ export class VoxgateClient extends Emitter<ClientEvents> {
         this.send({ type: "pong" });
         break;
       case "pong":
-        if (message.payload) this.emit("round_trip", Math.max(0, Date.now() - Number(message.payload)));
+        if (!message.payload) break;
+        this.#socket.answered(message.payload);
+        this.emit("round_trip", Math.max(0, Date.now() - Number(message.payload)));
         break;
       case "authenticated":
         this.#renewBefore(message.expires_at);

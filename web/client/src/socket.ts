@@ -22,6 +22,9 @@ const BUFFERED_BYTES = 256 * 1024;
 /** Milliseconds for an answer where there is a reason to doubt the line. */
 const PROBE_MS = 3_000;
 
+/** Milliseconds after the question: what is heard earlier and is no answer may have been on its way before. */
+const STALE_MS = 1_000;
+
 export interface Heartbeat {
   /** Milliseconds between pings. */
   heartbeatMs?: number;
@@ -47,9 +50,11 @@ export class Socket {
   #heart: ReturnType<typeof setInterval> | undefined;
   #heardAt = 0;
   #pingedAt = 0;
-  /** Messages heard, so that the next one is known for it. */
-  #heard = 0;
+  /** When the newest ping that was answered was sent. */
+  #answeredAt = 0;
   #probing: ReturnType<typeof setTimeout> | undefined;
+  /** There was another reason to ask while an answer was waited for. */
+  #doubted = false;
 
   constructor(user: SocketUser, { heartbeatMs = 5_000, deadAfterMs = 10_000 }: Heartbeat) {
     this.#user = user;
@@ -71,11 +76,10 @@ export class Socket {
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     this.#heardAt = Date.now();
-    this.#pingedAt = 0;
+    this.#pingedAt = this.#answeredAt = 0;
     socket.onmessage = (event: { data: unknown }) => {
       if (socket !== this.#socket) return;
       this.#heardAt = Date.now();
-      this.#heard += 1;
       if (typeof event.data === "string") this.#user.hear(event.data);
       else if (event.data instanceof ArrayBuffer) this.#user.hearAudio(event.data);
     };
@@ -108,18 +112,30 @@ export class Socket {
     }
   }
 
-  /** Asks at once whether it is alive: a network that changed kills lines without a word. Whatever is heard answers. */
+  /** The answer to a ping came, with what it carried. */
+  answered(payload: string): void {
+    this.#answeredAt = Number(payload);
+  }
+
+  /**
+   * Asks at once whether it is alive: a network that changed kills lines without a word. The answer tells, or what is heard a while
+   * later, where much is on its way before the answer. What a page that slept reads first tells nothing: it is of before.
+   */
   probe(): void {
-    if (this.#socket?.readyState !== 1 || this.#probing !== undefined) return;
-    const heard = this.#heard;
+    this.#doubted = true;
+    if (this.#socket?.readyState === 1 && this.#probing === undefined) this.#ask();
+  }
+
+  #ask(): void {
+    this.#doubted = false;
     const askedAt = Date.now();
     this.#ping(askedAt);
     this.#probing = setTimeout(() => {
       this.#probing = undefined;
-      if (this.#heard !== heard) return;
-      // A page that slept has not read yet what came.
-      if (Date.now() - askedAt > 2 * PROBE_MS) return this.probe();
-      this.#dead();
+      const hasSlept = Date.now() - askedAt > PROBE_MS + STALE_MS;
+      const isAlive = this.#answeredAt >= askedAt || this.#heardAt - askedAt >= STALE_MS;
+      if (!isAlive && !hasSlept) this.#dead();
+      else if (hasSlept || this.#doubted) this.#ask();
     }, PROBE_MS);
   }
 
