@@ -332,13 +332,13 @@ test("a page that is seen again and another kind of network are hints; an estima
 
 test("a line that is doubted is alive if it answers, or is heard a while later; what was on its way before tells nothing", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"], now: 1_000_000 });
-  const after = (sent: (line: { socket: Socket; hear: () => void; pings: string[] }) => void) => {
+  const after = (sent: (line: { socket: Socket; hear: () => void; pings: number[] }) => void) => {
     let isDead = false;
-    const pings: string[] = [];
+    const pings: number[] = [];
     class Line {
       readyState = 1;
       onmessage: ((event: { data: string }) => void) | null = null;
-      send = (text: string) => void pings.push((JSON.parse(text) as { payload: string }).payload);
+      send = (text: string) => void pings.push(Number((JSON.parse(text) as { payload: string }).payload));
       close = () => {};
     }
     const lines: Line[] = [];
@@ -359,9 +359,9 @@ test("a line that is doubted is alive if it answers, or is heard a while later; 
   assert.equal(after(() => {}), "dead");
   assert.equal(after(({ hear }) => hear()), "dead", "it lay there before the page woke");
   assert.equal(after(({ socket, pings }) => socket.answered(pings[0]!)), "alive");
-  assert.equal(after(({ socket, pings }) => socket.answered(String(Number(pings[0]) - 1))), "dead", "the answer to an older one");
+  assert.equal(after(({ socket, pings }) => socket.answered(pings[0]! - 1)), "dead", "the answer to an older one");
   assert.equal(after(({ hear }) => (t.mock.timers.tick(2_000), hear())), "alive", "a slow line with much on its way");
-  const doubtedAgain = (line: { socket: Socket; pings: string[] }) => {
+  const doubtedAgain = (line: { socket: Socket; pings: number[] }) => {
     line.socket.answered(line.pings[0]!);
     line.socket.probe();
     t.mock.timers.tick(3_000);

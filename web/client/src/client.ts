@@ -273,11 +273,13 @@ export class VoxgateClient extends Emitter<ClientEvents> {
       case "ping":
         this.send({ type: "pong" });
         break;
-      case "pong":
-        if (!message.payload) break;
-        this.#socket.answered(message.payload);
-        this.emit("round_trip", Math.max(0, Date.now() - Number(message.payload)));
+      case "pong": {
+        const sentAt = Number(message.payload);
+        if (!(sentAt > 0)) break; // the answer to a ping of who uses this
+        this.#socket.answered(sentAt);
+        this.emit("round_trip", Math.max(0, Date.now() - sentAt));
         break;
+      }
       case "authenticated":
         this.#renewBefore(message.expires_at);
         break;

@@ -112,9 +112,9 @@ export class Socket {
     }
   }
 
-  /** The answer to a ping came, with what it carried. */
-  answered(payload: string): void {
-    this.#answeredAt = Number(payload);
+  /** The answer came to the ping that was sent then. */
+  answered(sentAt: number): void {
+    this.#answeredAt = sentAt;
   }
 
   /**
