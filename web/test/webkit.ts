@@ -36,6 +36,19 @@ export class WebKitPage {
 
   /** `dark`: as where the whole desk is dark. */
   static async open(url: string, { dark = false } = {}): Promise<WebKitPage> {
+    for (let tries = 1; ; tries++) {
+      const page = await WebKitPage.#start(dark);
+      try {
+        await page.goto(url);
+        return page;
+      } catch (error) {
+        await page.close();
+        if (tries === 2 || !(error instanceof WebKitDied)) throw error;
+      }
+    }
+  }
+
+  static async #start(dark: boolean): Promise<WebKitPage> {
     const screen = spawn("Xvfb", ["-displayfd", "1", "-screen", "0", "1280x900x24", "-nolisten", "tcp"], { stdio: ["ignore", "pipe", "ignore"] });
     const display = await firstLine(screen, "xvfb");
     const port = await freePort();
@@ -48,7 +61,6 @@ export class WebKitPage {
     const started = await patiently(() => call<{ sessionId: string }>("POST", `${root}/session`, { capabilities }));
     const page = new WebKitPage(`${root}/session/${started.sessionId}`, [driver, screen], speaker);
     await page.#call("POST", "timeouts", { script: PATIENCE_MS });
-    await page.goto(url);
     return page;
   }
 
