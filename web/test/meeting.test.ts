@@ -80,10 +80,7 @@ async function heardByAllBut(speaker: string | null, work: () => Promise<unknown
 const files = () => Array.from({ length: 4 }, (_, i) => join(directory, i === 0 ? "heard.wav" : `heard-${i + 1}.wav`));
 
 test("three browsers and a command line meet in a conversation and hear each other live", (t) =>
-  unlessItDies(t, meet, async () => {
-    await stop();
-    await start();
-  }));
+  unlessItDies(t, meet, stop, start));
 
 async function meet(): Promise<void> {
   for (const guest of guests) await guest.until((n) => document.querySelectorAll("#people li").length === n, 3);

@@ -35,12 +35,7 @@ before(start);
 after(stop);
 
 function testInWebKit(name: string, work: () => Promise<void>): void {
-  test(name, (t) =>
-    unlessItDies(t, work, async () => {
-      await stop();
-      await start();
-    }),
-  );
+  test(name, (t) => unlessItDies(t, work, stop, start));
 }
 
 /** Speaks for four seconds, the network cut in the middle. */

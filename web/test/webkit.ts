@@ -14,14 +14,15 @@ const PATIENCE_MS = 20_000;
 /** The engine itself crashed or hung, as Debian's does now and then on a busy machine: the page can do nothing for it. */
 export class WebKitDied extends Error {}
 
-/** Does `work`; and once more from a new start, where WebKit died under it. `startAnew` leaves what there is behind. */
-export async function unlessItDies(t: TestContext, work: () => Promise<void>, startAnew: () => Promise<void>): Promise<void> {
+/** Does `work`; and once more after a `stop` and a new `start`, where WebKit died under it. */
+export async function unlessItDies(t: TestContext, work: () => Promise<void>, stop: () => Promise<void>, start: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
     if (!(error instanceof WebKitDied)) throw error;
     t.diagnostic(`WebKit died, once more in another: ${error.message}`);
-    await startAnew();
+    await stop();
+    await start();
     await work();
   }
 }
